@@ -1,0 +1,74 @@
+"""Builds the C core: one static library per instruction set, linked into one extension module."""
+
+import os
+import platform
+import sysconfig
+
+import numpy as np
+from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
+
+LIMITED = not sysconfig.get_config_var("Py_GIL_DISABLED")  # the stable ABI does not exist without the GIL
+SANITIZE = os.environ.get("SHADOWPRUNE_SANITIZE")  # for example "address,undefined" or "thread"
+X86 = platform.machine().lower() in ("x86_64", "amd64")
+
+FLAGS = ["-std=gnu11", "-O3", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math", "-Wall", "-Wextra"]
+LINK = ["-lm", "-pthread"]
+if SANITIZE:
+    FLAGS += [f"-fsanitize={SANITIZE}", "-fno-omit-frame-pointer", "-g"]
+    LINK += [f"-fsanitize={SANITIZE}"]
+
+# Vectors are passed only between inlined functions, so the ABI note on wide vectors does not concern us.
+KERNEL_FLAGS = [*FLAGS, "-Wno-psabi"]
+TARGETS = {"baseline": []}
+if X86:
+    TARGETS["avx2"] = ["-march=x86-64-v3"]
+    TARGETS["avx512"] = ["-march=x86-64-v4", "-mprefer-vector-width=512"]
+
+INCLUDE = ["csrc", "csrc/kernels"]
+HEADERS = ["csrc/shadowprune.h", "csrc/kernels/kernels.h"]
+KERNEL_PARTS = ["csrc/kernels/tile.h", "csrc/kernels/elementwise.h"]
+CORE = ["status", "network", "shadow", "loss", "optimizer", "train", "reduce", "kernels/dispatch"]
+GLUE = ["module", "arrays", "methods", "model", "trainer"]
+
+
+class ABI3Wheel(bdist_wheel):
+    """One wheel for every CPython from 3.11 on."""
+
+    def get_tag(self):
+        python, abi, plat = super().get_tag()
+        return ("cp311", "abi3", plat) if LIMITED and python.startswith("cp") else (python, abi, plat)
+
+
+macros = [
+    ("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"),
+    ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION"),
+    *([("Py_LIMITED_API", "0x030b0000")] if LIMITED else []),
+]
+setup(
+    libraries=[
+        (
+            f"shadowprune_{name}",
+            {
+                "sources": [f"csrc/kernels/{name}.c"],
+                "include_dirs": INCLUDE,
+                "cflags": KERNEL_FLAGS + flags,
+                "obj_deps": {f"csrc/kernels/{name}.c": HEADERS + KERNEL_PARTS},
+            },
+        )
+        for name, flags in TARGETS.items()
+    ],
+    ext_modules=[
+        Extension(
+            "shadowprune._core",
+            [f"csrc/{name}.c" for name in CORE] + [f"csrc/python/{name}.c" for name in GLUE],
+            include_dirs=[*INCLUDE, np.get_include()],
+            define_macros=macros + [(f"SP_HAVE_{name.upper()}", "1") for name in TARGETS],
+            extra_compile_args=FLAGS,
+            extra_link_args=LINK,
+            depends=[*HEADERS, "csrc/python/glue.h"],
+            py_limited_api=LIMITED,
+        )
+    ],
+    cmdclass={"bdist_wheel": ABI3Wheel},
+)
