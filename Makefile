@@ -1,0 +1,71 @@
+# Every target sets up what it needs: a virtual environment in .venv, the compiled package, its dependencies.
+# A second call is quick; an edit under csrc/ rebuilds.  Choose another interpreter with  make PYTHON=python3.12 ...
+
+PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
+VENV ?= .venv
+OUT ?= figure1
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+SOURCES := pyproject.toml setup.py $(wildcard csrc/*.[ch] csrc/*/*.[ch])
+
+.PHONY: help figure1 quick test lint bench clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo 'make figure1   rejection against efficiency at eight node budgets, into figure1/'
+	@echo 'make quick     the same in little time and with little statistics, into OUT (figure1/)'
+	@echo 'make test      every test and the notebooks'
+	@echo 'make lint      ruff, clang-format, mypy, codespell, nbstripout'
+	@echo 'make bench     training speed beside NumPy by hand and PyTorch, into bench/'
+	@echo 'make clean     remove what was built, .venv included'
+
+figure1: $(VENV)/.figure1
+	$(BIN)/shadowprune figure1 --out $(OUT)
+
+quick: $(VENV)/.figure1
+	$(BIN)/shadowprune figure1 --quick --out $(OUT)
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest --nbmake --nbmake-timeout=300 tests notebooks
+
+lint: $(VENV)/.lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror csrc/*.[ch] csrc/*/*.[ch]
+	$(BIN)/mypy
+	$(BIN)/codespell
+	$(BIN)/nbstripout --verify notebooks/*.ipynb
+
+bench: $(VENV)/.bench
+	$(BIN)/python -m benchmarks.training --out bench
+
+clean:
+	rm -rf $(VENV) build dist bench shadowprune.egg-info shadowprune/*.so
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find shadowprune tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
+
+# --- set-up: one stamp per step, so that a failed step is repeated and a finished one is not ---
+
+$(VENV)/.python:
+	@test -n "$(PYTHON)" || { echo 'shadowprune needs Python 3.11 or newer: make PYTHON=/path/to/python3.11'; exit 1; }
+	@echo 'Making $(VENV) with $(PYTHON)'
+	@$(PYTHON) -m venv $(VENV) || { echo 'python3 -m venv failed; on Debian: apt-get install python3-venv'; exit 1; }
+	@$(PIP) 'setuptools>=77' 'numpy>=2'
+	@touch $@
+
+# Editable, and without build isolation: the tree is what runs, and the compiler's work is done once.
+$(VENV)/.built: $(VENV)/.python $(SOURCES)
+	@echo 'Building the C core'
+	@$(PIP) --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.figure1: EXTRAS = plot,hls4ml
+$(VENV)/.test: EXTRAS = all,test
+$(VENV)/.lint: EXTRAS = all,test,lint
+$(VENV)/.bench: EXTRAS = test
+$(VENV)/.figure1 $(VENV)/.test $(VENV)/.lint $(VENV)/.bench: $(VENV)/.built
+	@echo 'Installing the extras $(EXTRAS)'
+	@$(PIP) 'shadowprune[$(EXTRAS)]' $(MORE)
+	@touch $@
+$(VENV)/.bench: MORE = torch==2.13.0
