@@ -64,7 +64,7 @@ $(VENV)/.figure1: EXTRAS = plot,hls4ml
 $(VENV)/.test: EXTRAS = all,test
 $(VENV)/.lint: EXTRAS = all,test,lint
 $(VENV)/.bench: EXTRAS = test
-$(VENV)/.figure1 $(VENV)/.test $(VENV)/.lint $(VENV)/.bench: $(VENV)/.built
+$(VENV)/.figure1 $(VENV)/.test $(VENV)/.lint $(VENV)/.bench: pyproject.toml | $(VENV)/.built
 	@echo 'Installing the extras $(EXTRAS)'
 	@$(PIP) 'shadowprune[$(EXTRAS)]' $(MORE)
 	@touch $@
