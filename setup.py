@@ -7,6 +7,7 @@ import sysconfig
 import numpy as np
 from setuptools import Extension, setup
 from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build_ext import build_ext
 
 LIMITED = not sysconfig.get_config_var("Py_GIL_DISABLED")  # the stable ABI does not exist without the GIL
 SANITIZE = os.environ.get("SHADOWPRUNE_SANITIZE")  # for example "address,undefined" or "thread"
@@ -22,14 +23,22 @@ if SANITIZE:
 KERNEL_FLAGS = [*FLAGS, "-Wno-psabi"]
 TARGETS = {"baseline": []}
 if X86:
-    TARGETS["avx2"] = ["-march=x86-64-v3"]
-    TARGETS["avx512"] = ["-march=x86-64-v4", "-mprefer-vector-width=512"]
+    TARGETS["avx2"] = ["-mavx2", "-mfma"]
+    TARGETS["avx512"] = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mprefer-vector-width=512"]
 
 INCLUDE = ["csrc", "csrc/kernels"]
-HEADERS = ["csrc/shadowprune.h", "csrc/kernels/kernels.h"]
-KERNEL_PARTS = ["csrc/kernels/tile.h", "csrc/kernels/elementwise.h"]
-CORE = ["status", "network", "shadow", "loss", "optimizer", "train", "reduce", "kernels/dispatch"]
+HEADERS = ["csrc/shadowprune.h", "csrc/packed.h", "csrc/kernels/kernels.h"]
+KERNEL_PARTS = ["csrc/kernels/table.h", "csrc/kernels/tile.h", "csrc/kernels/elementwise.h"]
+CORE = ["status", "packed", "network", "shadow", "loss", "optimizer", "train", "reduce", "kernels/dispatch"]
 GLUE = ["module", "arrays", "methods", "model", "trainer"]
+
+
+class BuildExt(build_ext):
+    """Makes the kernel libraries first, however the build is started."""
+
+    def run(self):
+        self.run_command("build_clib")
+        super().run()
 
 
 class ABI3Wheel(bdist_wheel):
@@ -41,6 +50,7 @@ class ABI3Wheel(bdist_wheel):
 
 
 macros = [
+    ("_GNU_SOURCE", "1"),
     ("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"),
     ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION"),
     *([("Py_LIMITED_API", "0x030b0000")] if LIMITED else []),
@@ -70,5 +80,5 @@ setup(
             py_limited_api=LIMITED,
         )
     ],
-    cmdclass={"bdist_wheel": ABI3Wheel},
+    cmdclass={"build_ext": BuildExt, "bdist_wheel": ABI3Wheel},
 )

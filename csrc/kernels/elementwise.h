@@ -1,0 +1,300 @@
+/* Everything beside the matrix product: activations, losses, optimisers, gates.
+ *
+ * Vectors here are 64 bytes on every instruction set (the compiler splits them), so that sums over lanes have one order.
+ * exp, log1p and tanh are polynomials after Cephes (S. L. Moshier, Methods and Programs for Mathematical Functions,
+ * 1989): two units in the last place in float32, close to one in float64.
+ */
+#include <math.h>
+
+typedef float f16 __attribute__((vector_size(64), may_alias));
+typedef int32_t i16 __attribute__((vector_size(64), may_alias));
+typedef double d8 __attribute__((vector_size(64), may_alias, aligned(8)));
+typedef int64_t l8 __attribute__((vector_size(64), may_alias));
+
+#define F16(p) (*(f16 *)(p))
+#define CF16(p) (*(const f16 *)(p))
+#define CD8(p) (*(const d8 *)(p))
+
+INLINE f16 choose(i16 mask, f16 yes, f16 no) { return (f16)((mask & (i16)yes) | (~mask & (i16)no)); }
+INLINE d8 choose_d(l8 mask, d8 yes, d8 no) { return (d8)((mask & (l8)yes) | (~mask & (l8)no)); }
+INLINE f16 magnitude(f16 x) { return (f16)((i16)x & 0x7fffffff); }
+
+INLINE float sum_lanes(f16 x)
+{
+    for (int half = 8; half > 0; half /= 2)
+        for (int i = 0; i < half; i++)
+            x[i] += x[i + half];
+    return x[0];
+}
+
+INLINE double sum_lanes_d(d8 x)
+{
+    return ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7]));
+}
+
+/* e^x for x <= 0, zero below -87. */
+INLINE f16 exp_f(f16 x)
+{
+    const f16 magic = (f16){0} + 12582912.0f;   /* 1.5 * 2^23: adding it rounds to an integer */
+    const i16 tiny = x < -87.0f;
+    x = choose(tiny, (f16){0}, x);
+    const f16 n = (x * 1.44269504088896341f + magic) - magic;
+    const f16 r = x - n * 0.693359375f - n * -2.12194440e-4f;
+    f16 p = r * 1.9875691500e-4f + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * (r * r) + r + 1.0f;
+    const i16 power = (__builtin_convertvector(n, i16) + 127) << 23;
+    return choose(tiny, (f16){0}, p * (f16)power);
+}
+
+/* log(1 + t) for 0 <= t <= 1: 2 artanh(t/(2 + t)). */
+INLINE f16 log1p_f(f16 t)
+{
+    const f16 s = t / (2.0f + t), q = s * s;
+    f16 p = q * (1.0f / 15) + 1.0f / 13;
+    p = p * q + 1.0f / 11;
+    p = p * q + 1.0f / 9;
+    p = p * q + 1.0f / 7;
+    p = p * q + 1.0f / 5;
+    p = p * q + 1.0f / 3;
+    p = p * q + 1.0f;
+    return 2.0f * s * p;
+}
+
+INLINE f16 sigmoid_f(f16 z)
+{
+    const f16 e = exp_f(-magnitude(z));
+    return choose(z >= 0, (f16){0} + 1.0f, e) / (1.0f + e);
+}
+
+INLINE f16 tanh_f(f16 z)
+{
+    const f16 size = magnitude(z), e = exp_f(-2.0f * size), q = z * z;
+    const f16 large = (1.0f - e) / (1.0f + e);
+    f16 p = q * -5.70498872745e-3f + 2.06390887954e-2f;
+    p = p * q + -5.37397155531e-2f;
+    p = p * q + 1.33314422036e-1f;
+    p = p * q + -3.33332819422e-1f;
+    p = p * q * z + z;
+    return choose(size < 0.625f, p, choose(z < 0, -large, large));
+}
+
+/* e^x for x <= 0, zero below -700. */
+INLINE d8 exp_d(d8 x)
+{
+    const d8 magic = (d8){0} + 6755399441055744.0;   /* 1.5 * 2^52 */
+    const l8 tiny = x < -700.0;
+    x = choose_d(tiny, (d8){0}, x);
+    const d8 shifted = x * 1.4426950408889634 + magic, n = shifted - magic;
+    const d8 r = (x - n * 6.93145751953125e-1) - n * 1.42860682030941723212e-6;
+    d8 p = (d8){0} + 1.0 / 6227020800.0;
+    const double c[] = {1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800, 1.0 / 362880, 1.0 / 40320, 1.0 / 5040,
+                        1.0 / 720, 1.0 / 120, 1.0 / 24, 1.0 / 6, 1.0 / 2, 1.0, 1.0};
+    UNROLL for (int i = 0; i < 13; i++)
+        p = p * r + c[i];
+    const l8 power = (((l8)shifted - (l8)magic) + 1023) << 52;
+    return choose_d(tiny, (d8){0}, p * (d8)power);
+}
+
+static void activate(sp_activation activation, int64_t n, float *z)
+{
+    switch (activation) {
+    case SP_LINEAR:
+        break;
+    case SP_RELU:
+        for (int64_t i = 0; i < n; i += 16)
+            F16(z + i) = choose(F16(z + i) > 0, F16(z + i), (f16){0});
+        break;
+    case SP_LEAKY_RELU:
+        for (int64_t i = 0; i < n; i += 16)
+            F16(z + i) = choose(F16(z + i) > 0, F16(z + i), SP_LEAKY_SLOPE * F16(z + i));
+        break;
+    case SP_TANH:
+        for (int64_t i = 0; i < n; i += 16)
+            F16(z + i) = tanh_f(F16(z + i));
+        break;
+    case SP_SIGMOID:
+        for (int64_t i = 0; i < n; i += 16)
+            F16(z + i) = sigmoid_f(F16(z + i));
+        break;
+    }
+}
+
+static void slope(sp_activation activation, int64_t n, float *h)
+{
+    const f16 one = (f16){0} + 1.0f;
+    switch (activation) {
+    case SP_LINEAR:
+        for (int64_t i = 0; i < n; i += 16)
+            F16(h + i) = one;
+        break;
+    case SP_RELU:
+        for (int64_t i = 0; i < n; i += 16)
+            F16(h + i) = choose(F16(h + i) > 0, one, (f16){0});
+        break;
+    case SP_LEAKY_RELU:
+        for (int64_t i = 0; i < n; i += 16)
+            F16(h + i) = choose(F16(h + i) > 0, one, SP_LEAKY_SLOPE * one);
+        break;
+    case SP_TANH:
+        for (int64_t i = 0; i < n; i += 16)
+            F16(h + i) = one - F16(h + i) * F16(h + i);
+        break;
+    case SP_SIGMOID:
+        for (int64_t i = 0; i < n; i += 16)
+            F16(h + i) = F16(h + i) * (one - F16(h + i));
+        break;
+    }
+}
+
+static void column_sums(int rows, int n, const float *d, int64_t stride, float *out, bool add)
+{
+    for (int j = 0; j < n; j += 16) {
+        f16 sum = add ? F16(out + j) : (f16){0};
+        for (int r = 0; r < rows; r++)
+            sum += CF16(d + r * stride + j);
+        F16(out + j) = sum;
+    }
+}
+
+static void scale(int n, float g, const float *w, float *v)
+{
+    for (int j = 0; j < n; j += 16)
+        F16(v + j) = g * CF16(w + j);
+}
+
+static double gate_gradient(int n, float g, const float *w, float *grad)
+{
+    f16 sum = {0};
+    for (int j = 0; j < n; j += 16) {
+        sum += F16(grad + j) * CF16(w + j);
+        F16(grad + j) *= g;
+    }
+    return sum_lanes(sum);
+}
+
+static void transpose(int rows, int cols, const float *restrict in, int64_t in_row, float *restrict out,
+                      int64_t out_row)
+{
+    int i = 0;
+    for (; i + 16 <= rows; i += 16) {
+        int j = 0;
+        for (; j + 16 <= cols; j += 16) {
+            f16 r[16];
+            UNROLL for (int k = 0; k < 16; k++)
+                r[k] = CF16(in + (i + k) * in_row + j);
+            UNROLL for (int half = 1; half < 16; half *= 2) {   /* swap off-diagonal blocks of growing size */
+                i16 low, high;
+                UNROLL for (int k = 0; k < 16; k++) {
+                    low[k] = k & half ? 16 + (k ^ half) : k;
+                    high[k] = k & half ? 16 + k : k ^ half;
+                }
+                UNROLL for (int k = 0; k < 16; k++)
+                    if (!(k & half)) {
+                        const f16 x = r[k], y = r[k | half];
+                        r[k] = __builtin_shuffle(x, y, low);
+                        r[k | half] = __builtin_shuffle(x, y, high);
+                    }
+            }
+            UNROLL for (int k = 0; k < 16; k++)
+                F16(out + (j + k) * out_row + i) = r[k];
+        }
+        for (; j < cols; j++)
+            for (int k = i; k < i + 16; k++)
+                out[j * out_row + k] = in[k * in_row + j];
+    }
+    for (; i < rows; i++)
+        for (int j = 0; j < cols; j++)
+            out[j * out_row + i] = in[i * in_row + j];
+}
+
+/* c: rate/(1 - b1^t), 1 - b1, 1 - b2, 1/sqrt(1 - b2^t), epsilon, 1 - rate decay. */
+static void adam(int64_t n, float *restrict w, const float *restrict grad, float *restrict m, float *restrict v,
+                 const float c[6])
+{
+    const float rate = c[0], c1 = c[1], c2 = c[2], correction = c[3], epsilon = c[4], keep = c[5];
+    for (int64_t i = 0; i < n; i++) {
+        m[i] += c1 * (grad[i] - m[i]);
+        v[i] += c2 * (grad[i] * grad[i] - v[i]);
+        w[i] = w[i] * keep - rate * m[i] / (sqrtf(v[i]) * correction + epsilon);
+    }
+}
+
+static void sgd(int64_t n, float *restrict w, const float *restrict grad, float *restrict velocity, float rate,
+                float momentum, bool nesterov, float keep)
+{
+    const float ahead = nesterov ? momentum : 1.0f, now = nesterov ? rate : 0.0f;
+    for (int64_t i = 0; i < n; i++) {
+        velocity[i] = momentum * velocity[i] - rate * grad[i];
+        w[i] = w[i] * keep + (ahead * velocity[i] - now * grad[i]);
+    }
+}
+
+static void binary_crossentropy(int n, const float *z, const float *y, float *loss, float *dz)
+{
+    for (int i = 0; i < n; i += 16) {
+        const f16 x = CF16(z + i), t = CF16(y + i), e = exp_f(-magnitude(x));
+        F16(loss + i) = choose(x > 0, x, (f16){0}) + log1p_f(e) - t * x;
+        F16(dz + i) = choose(x >= 0, (f16){0} + 1.0f, e) / (1.0f + e) - t;
+    }
+}
+
+static double exponentials(int n, const float *z, float *p)
+{
+    f16 sum = {0};
+    for (int j = 0; j < n; j += 16) {
+        F16(p + j) = exp_f(CF16(z + j));
+        sum += CF16(p + j);
+    }
+    return sum_lanes(sum);
+}
+
+INLINE d8 cdf(sp_family family, d8 t, d8 *slope_out)
+{
+    const l8 positive = t > 0;
+    const d8 e = exp_d(choose_d(positive, -t, t)), one = (d8){0} + 1.0;
+    if (family == SP_LAPLACE) {
+        *slope_out = 0.5 * e;
+        return choose_d(positive, one - 0.5 * e, 0.5 * e);
+    }
+    const d8 r = one / (one + e);
+    *slope_out = e * r * r;
+    return choose_d(positive, one, e) * r;
+}
+
+static double gates(sp_family family, int n, const double *score, const double *cost, double theta,
+                    double temperature, double *gate, double *slope_out, double *sum_slope)
+{
+    const double inverse = 1 / temperature;
+    d8 total = {0}, total_slope = {0};
+    int i = 0;
+    for (; i + 8 <= n; i += 8) {
+        d8 d, c = (d8){0} + 1.0;
+        if (cost)
+            c = CD8(cost + i);
+        const d8 g = cdf(family, (CD8(score + i) - theta) * inverse, &d);
+        *(d8 *)(gate + i) = g;
+        *(d8 *)(slope_out + i) = d;
+        total += c * g;
+        total_slope += c * d;
+    }
+    if (i < n) {   /* the last few through padded copies: lanes beyond them cost nothing */
+        d8 s = {0}, c = {0}, d;
+        for (int k = 0; k < n - i; k++) {
+            s[k] = score[i + k];
+            c[k] = cost ? cost[i + k] : 1.0;
+        }
+        const d8 g = cdf(family, (s - theta) * inverse, &d);
+        for (int k = 0; k < n - i; k++) {
+            gate[i + k] = g[k];
+            slope_out[i + k] = d[k];
+        }
+        total += c * g;
+        total_slope += c * d;
+    }
+    *sum_slope = sum_lanes_d(total_slope);
+    return sum_lanes_d(total);
+}

@@ -1,0 +1,71 @@
+/* What is compiled once per instruction set, and the table through which the core calls it.
+ *
+ * Sums run in one order whatever the vector width (along k in the matrix product, over 16 lanes elsewhere), so builds
+ * with fused multiply-add agree bit for bit, and taking dead nodes off a network changes no bit of its outputs.
+ */
+#ifndef SP_KERNELS_H
+#define SP_KERNELS_H
+
+#include "shadowprune.h"
+
+enum {
+    SP_PAD = 16,    /* widths are padded to this many floats, zero beyond the width */
+    SP_PANEL = 64,  /* columns of a weight panel */
+};
+
+typedef enum { SP_KEEP_SUM, SP_KEEP_POSITIVE, SP_TIMES_C, SP_WHERE_C_POSITIVE, SP_N_FINISHES } sp_finish;
+
+/* C[i][j] = finish(start[i][j] + sum_p A[i*ai + p*ap] B[p][j]),  i < m, j < n (a multiple of the vector), p < k.
+   Columns of B, C and start lie in panels of SP_PANEL columns, *_panel floats apart. */
+typedef struct {
+    int m, n, k;
+    const float *a;
+    int64_t ai, ap;
+    const float *b;
+    int64_t b_row, b_panel;
+    const float *start;
+    int64_t start_row, start_panel;
+    float *c;
+    int64_t c_row, c_panel;
+    sp_finish finish;
+} sp_product;
+
+struct sp_kernels {
+    const char *name;
+    int vector;   /* floats */
+
+    void (*product)(const sp_product *job);
+
+    /* In place: z -> phi(z), and phi(z) -> phi'(z). */
+    void (*activate)(sp_activation activation, int64_t n, float *z);
+    void (*slope)(sp_activation activation, int64_t n, float *h);
+
+    /* out (n) [+]= column sums of d (rows, n). */
+    void (*column_sums)(int rows, int n, const float *d, int64_t stride, float *out, bool add);
+
+    /* v = g w over n floats, a multiple of SP_PAD. */
+    void (*scale)(int n, float g, const float *w, float *v);
+    /* sum grad w over n floats, then grad *= g. */
+    double (*gate_gradient)(int n, float g, const float *w, float *grad);
+    /* out (cols, rows) = in (rows, cols)^T; row strides in floats. */
+    void (*transpose)(int rows, int cols, const float *in, int64_t in_row, float *out, int64_t out_row);
+
+    void (*adam)(int64_t n, float *w, const float *grad, float *m, float *v, const float c[6]);
+    void (*sgd)(int64_t n, float *w, const float *grad, float *velocity, float rate, float momentum, bool nesterov,
+                float keep);
+
+    /* Contiguous, padded to SP_PAD: dz = sigmoid(z) - y, loss = softplus(z) - y z. */
+    void (*binary_crossentropy)(int n, const float *z, const float *y, float *loss, float *dz);
+    /* p = exp(z) for z <= 0, padded to SP_PAD; returns the sum. */
+    double (*exponentials)(int n, const float *z, float *p);
+
+    /* gate = F((s - theta)/T), slope = F'; returns sum c g, *sum_slope = sum c slope. cost may be NULL. */
+    double (*gates)(sp_family family, int n, const double *score, const double *cost, double theta,
+                    double temperature, double *gate, double *slope, double *sum_slope);
+};
+
+const sp_kernels *sp_kernels_in_use(void);
+
+extern const sp_kernels sp_kernels_baseline, sp_kernels_avx2, sp_kernels_avx512;
+
+#endif

@@ -1,0 +1,27 @@
+/* Everything an instruction set provides, under its name. */
+#include "kernels.h"
+
+#include "tile.h"
+#include "elementwise.h"
+
+#define TABLE_(name) sp_kernels_##name
+#define TABLE(name) TABLE_(name)
+#define STRING_(name) #name
+#define STRING(name) STRING_(name)
+
+const sp_kernels TABLE(NAME) = {
+    .name = STRING(NAME),
+    .vector = VECTOR,
+    .product = product,
+    .activate = activate,
+    .slope = slope,
+    .column_sums = column_sums,
+    .scale = scale,
+    .gate_gradient = gate_gradient,
+    .transpose = transpose,
+    .adam = adam,
+    .sgd = sgd,
+    .binary_crossentropy = binary_crossentropy,
+    .exponentials = exponentials,
+    .gates = gates,
+};

@@ -1,0 +1,128 @@
+/* Packing, unpacking and folding of weights. See packed.h for the layout. */
+#include "packed.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
+float *sp_floats(int64_t n)
+{
+    const size_t bytes = (size_t)round_up(4 * n + 64, 64);
+    float *p = aligned_alloc(64, bytes);
+    if (p)
+        memset(p, 0, bytes);
+    return p;
+}
+
+sp_status sp_net_init(sp_net *net, const sp_layout *layout)
+{
+    *net = (sp_net){.kernels = sp_kernels_in_use(), .layout = *layout};
+    const int *width = layout->width;
+    int64_t n_transposed = 0;
+    for (int l = 0; l <= layout->n_layers; l++) {
+        const int64_t padded = round_up(width[l], width[l] < SP_PANEL ? SP_PAD : SP_PANEL);
+        net->panel[l] = padded < SP_PANEL ? (int)padded : SP_PANEL;
+        net->stride[l] = (int)padded + (padded > SP_PANEL ? SP_PAD : 0);
+        net->output[l] = net->n_block;
+        net->n_block += (int64_t)SP_BLOCK_ROWS * net->stride[l];
+        if (l > 0) {
+            net->weight[l] = net->n_packed;
+            net->bias[l] = net->weight[l] + width[l - 1] * padded;
+            net->n_packed = net->bias[l] + padded;
+        }
+        if (l > 1) {
+            net->transposed[l] = n_transposed;
+            n_transposed += (int64_t)width[l] * round_up(width[l - 1], net->panel[l - 1]);
+        }
+    }
+    net->w = sp_floats(net->n_packed);
+    net->folded = sp_floats(net->n_packed);
+    net->grad = sp_floats(net->n_packed);
+    net->vt = sp_floats(n_transposed);
+    net->thin = sp_floats((int64_t)SP_PAD * net->stride[layout->n_layers - 1]);
+    net->v = net->w;
+    if (net->w && net->folded && net->grad && net->vt && net->thin)
+        return SP_OK;
+    sp_net_free(net);
+    return SP_NO_MEMORY;
+}
+
+void sp_net_free(sp_net *net)
+{
+    free(net->w);
+    free(net->folded);
+    free(net->grad);
+    free(net->vt);
+    free(net->thin);
+    net->w = net->folded = net->grad = net->vt = net->thin = NULL;
+}
+
+/* Copies between the flat and the packed form of every layer, a run of panel columns at a time. */
+static void copy(const sp_net *net, float *flat, float *packed, bool pack)
+{
+    for (int l = 1; l <= net->layout.n_layers; l++) {
+        const int n_in = net->layout.width[l - 1], n_out = net->layout.width[l], panel = net->panel[l];
+        for (int j = 0; j < n_out; j += panel) {
+            const size_t bytes = 4 * (size_t)(n_out - j < panel ? n_out - j : panel);
+            float *w = packed + net->weight[l] + (int64_t)j * n_in;
+            for (int k = 0; k < n_in; k++) {
+                float *f = flat + net->layout.weight[l] + (int64_t)k * n_out + j;
+                memcpy(pack ? w + (int64_t)k * panel : f, pack ? f : w + (int64_t)k * panel, bytes);
+            }
+        }
+        float *b = packed + net->bias[l], *f = flat + net->layout.bias[l];
+        memcpy(pack ? b : f, pack ? f : b, 4 * (size_t)n_out);
+    }
+}
+
+void sp_net_pack(const sp_net *net, const float *flat, float *packed) { copy(net, (float *)flat, packed, true); }
+
+void sp_net_unpack(const sp_net *net, const float *packed, float *flat) { copy(net, flat, (float *)packed, false); }
+
+void sp_net_fold(sp_net *net, const float *gates, bool transpose)
+{
+    const sp_layout *layout = &net->layout;
+    const sp_kernels *kernels = net->kernels;
+    net->v = gates ? net->folded : net->w;
+    for (int l = 1; l <= layout->n_layers; l++) {
+        const int n_in = layout->width[l - 1], n_out = layout->width[l], panel = net->panel[l];
+        if (gates) {
+            const float *g = gates + layout->gate[l - 1];
+            for (int j = 0; j < n_out; j += panel)
+                for (int k = 0; k < n_in; k++) {
+                    const int64_t at = net->weight[l] + (int64_t)j * n_in + (int64_t)k * panel;
+                    kernels->scale(panel, g[k], net->w + at, net->v + at);
+                }
+            memcpy(net->v + net->bias[l], net->w + net->bias[l], 4 * (size_t)n_out);
+        }
+        if (transpose && l > 1)
+            for (int j = 0; j < n_out; j += panel)
+                for (int k = 0; k < n_in; k += net->panel[l - 1]) {
+                    const int rows = n_in - k < SP_PANEL ? n_in - k : SP_PANEL;
+                    const int cols = n_out - j < SP_PANEL ? n_out - j : SP_PANEL;
+                    kernels->transpose(rows, cols, net->v + net->weight[l] + (int64_t)j * n_in + (int64_t)k * panel,
+                                       panel,
+                                       net->vt + net->transposed[l] + (int64_t)k * n_out +
+                                           (int64_t)j * net->panel[l - 1],
+                                       net->panel[l - 1]);
+                }
+    }
+}
+
+void sp_net_gate_gradient(sp_net *net, const float *gates, double *u)
+{
+    const sp_layout *layout = &net->layout;
+    for (int l = 1; l <= layout->n_layers; l++) {
+        const int n_in = layout->width[l - 1], panel = net->panel[l], first = layout->gate[l - 1];
+        for (int k = 0; k < n_in; k++) {
+            double sum = 0;
+            for (int j = 0; j < layout->width[l]; j += panel) {
+                const int64_t at = net->weight[l] + (int64_t)j * n_in + (int64_t)k * panel;
+                sum += net->kernels->gate_gradient(panel, gates ? gates[first + k] : 1.0f, net->w + at,
+                                                   net->grad + at);
+            }
+            u[first + k] = sum;
+        }
+    }
+}

@@ -1,0 +1,51 @@
+/* The working copy of one network, laid out for the kernels; shared by sp_model and sp_trainer.
+ *
+ * Weights   layer l in panels of SP_PANEL columns, each panel row by row over the inputs; one panel as narrow as the
+ *           padded width if that is below SP_PANEL. Then the bias, padded.
+ * Rows      are worked on in blocks of SP_BLOCK_ROWS, which stay in the cache through all layers. A block holds the
+ *           outputs of every layer, row by row, each row padded (and above SP_PANEL by SP_PAD more, so that rows do not
+ *           fall on the same cache sets).
+ */
+#ifndef SP_PACKED_H
+#define SP_PACKED_H
+
+#include "kernels.h"
+
+enum { SP_BLOCK_ROWS = 128 };
+
+typedef struct {
+    const sp_kernels *kernels;
+    sp_layout layout;
+    int panel[SP_MAX_LAYERS + 1];              /* floats in a panel row of the weights of layer l, and of its outputs */
+    int stride[SP_MAX_LAYERS + 1];             /* floats in a row of outputs of layer l (0: inputs) */
+    int64_t weight[SP_MAX_LAYERS + 1], bias[SP_MAX_LAYERS + 1], n_packed;
+    int64_t transposed[SP_MAX_LAYERS + 1];
+    int64_t output[SP_MAX_LAYERS + 1], n_block;
+    float *w;      /* weights and biases */
+    float *v;      /* w with the gates folded in; w itself without gates */
+    float *vt;     /* v transposed, for the gradient of a layer's input */
+    float *grad;   /* dL/dv, summed over the blocks of a batch */
+    float *folded, *thin;
+} sp_net;
+
+sp_status sp_net_init(sp_net *net, const sp_layout *layout);
+void sp_net_free(sp_net *net);
+
+float *sp_floats(int64_t n);   /* zeroed, aligned to 64 bytes; NULL without memory */
+
+void sp_net_pack(const sp_net *net, const float *flat, float *packed);
+void sp_net_unpack(const sp_net *net, const float *packed, float *flat);
+
+/* v = diag(g) w, and vt if a backward pass follows. gates NULL: v = w. */
+void sp_net_fold(sp_net *net, const float *gates, bool transpose);
+
+/* Outputs of rows of x (row stride) through all layers into the block. */
+void sp_net_forward(const sp_net *net, const float *x, int64_t x_stride, int rows, float *block);
+
+/* From dL/dz in the block's last layer: grad [+]= dL/dv. The block's outputs are overwritten. */
+void sp_net_backward(sp_net *net, const float *x, int64_t x_stride, int rows, float *block, bool add);
+
+/* grad: dL/dv -> dL/dw = diag(g) dL/dv; u_k = dL/dg_k = sum_n dL/dv_kn w_kn. gates NULL: ones. */
+void sp_net_gate_gradient(sp_net *net, const float *gates, double *u);
+
+#endif

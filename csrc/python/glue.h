@@ -1,0 +1,57 @@
+/* The glue between Python and the core: convert, release the GIL, compute, take it back. It knows no mathematics. */
+#ifndef SP_GLUE_H
+#define SP_GLUE_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#ifndef SP_MODULE
+#define NO_IMPORT_ARRAY
+#endif
+#define PY_ARRAY_UNIQUE_SYMBOL shadowprune_numpy
+#include <numpy/arrayobject.h>
+
+#include <stdatomic.h>
+
+#include "shadowprune.h"
+
+/* --- arrays.c ---------------------------------------------------------------------------------------------------- */
+
+/* obj as a C-ordered, aligned, native array of that type and shape (-1: any length); a new reference, obj itself where
+   it fits already. NULL and an error naming the argument otherwise. */
+PyArrayObject *sp_in(PyObject *obj, const char *name, int type, int ndim, const npy_intp *shape);
+PyArrayObject *sp_in_vector(PyObject *obj, const char *name, int type, npy_intp length);
+
+/* obj must be such an array already, and writeable, for it is changed in place; a new reference. */
+PyArrayObject *sp_inout(PyObject *obj, const char *name, int type, int ndim, const npy_intp *shape);
+PyArrayObject *sp_inout_vector(PyObject *obj, const char *name, int type, npy_intp length);
+
+PyArrayObject *sp_new(int type, int ndim, const npy_intp *shape);
+
+/* The stable ABI takes objects only as PyObject *. */
+#define DROP(array) Py_XDECREF((PyObject *)(array))
+#define CLEAR(array) \
+    do { \
+        DROP(array); \
+        (array) = NULL; \
+    } while (0)
+#define DATA(type, array) ((array) ? (type *)PyArray_DATA(array) : NULL)
+
+/* --- methods.c --------------------------------------------------------------------------------------------------- */
+
+/* SP_OK: 0; else raises and returns -1. */
+int sp_raise(sp_status status);
+/* Reads widths and the name of an activation into a layout; -1 and an error otherwise. activation NULL: any. */
+int sp_read_layout(PyObject *widths, const char *activation, sp_layout *layout);
+int sp_read_loss(const char *name, sp_loss *loss);
+int sp_read_family(const char *name, sp_family *family);
+/* value must be finite and at least (above, if open) low, or -1 and an error naming it. */
+int sp_check(const char *name, double value, double low, bool open);
+
+extern PyMethodDef sp_methods[];
+
+/* --- model.c, trainer.c: one heap type each ---------------------------------------------------------------------- */
+
+extern PyType_Spec sp_model_spec, sp_trainer_spec;
+
+#endif

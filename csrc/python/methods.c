@@ -1,0 +1,365 @@
+/* Thin wrappers of the core's functions. */
+#include "glue.h"
+
+#include <math.h>
+#include <string.h>
+
+int sp_raise(sp_status status)
+{
+    if (status == SP_OK)
+        return 0;
+    PyObject *type = status == SP_NO_MEMORY       ? PyExc_MemoryError
+                     : status == SP_NOT_CONVERGED ? PyExc_RuntimeError
+                                                  : PyExc_ValueError;
+    PyErr_SetString(type, sp_message(status));
+    return -1;
+}
+
+int sp_check(const char *name, double value, double low, bool open)
+{
+    if (isfinite(value) && (open ? value > low : value >= low))
+        return 0;
+    PyObject *seen = PyFloat_FromDouble(value), *limit = PyFloat_FromDouble(low);
+    if (seen && limit)
+        PyErr_Format(PyExc_ValueError, "%s is %R; it must be finite and %s %R", name, seen,
+                     open ? "above" : "at least", limit);
+    Py_XDECREF(seen);
+    Py_XDECREF(limit);
+    return -1;
+}
+
+static int lookup(const char *what, const char *name, const char *const *names)
+{
+    for (int i = 0; names[i]; i++)
+        if (strcmp(name, names[i]) == 0)
+            return i;
+    PyObject *list = PyList_New(0);
+    for (int i = 0; list && names[i]; i++) {
+        PyObject *item = PyUnicode_FromString(names[i]);
+        if (!item || PyList_Append(list, item))
+            Py_CLEAR(list);
+        Py_XDECREF(item);
+    }
+    if (list)
+        PyErr_Format(PyExc_ValueError, "%s is '%s'; it must be one of %R", what, name, list);
+    Py_XDECREF(list);
+    return -1;
+}
+
+int sp_read_layout(PyObject *widths, const char *activation, sp_layout *layout)
+{
+    static const char *const names[] = {"linear", "relu", "leaky_relu", "tanh", "sigmoid", NULL};
+    const int kind = activation ? lookup("activation", activation, names) : 0;
+    if (kind < 0)
+        return -1;
+    PyArrayObject *array = sp_in_vector(widths, "widths", NPY_INT32, -1);
+    if (!array)
+        return -1;
+    const npy_intp n = PyArray_DIM(array, 0);
+    const sp_status status = n > SP_MAX_LAYERS + 1
+                                 ? SP_BAD_SHAPE
+                                 : sp_layout_init(layout, (int)n - 1, PyArray_DATA(array), (sp_activation)kind);
+    DROP(array);
+    return sp_raise(status);
+}
+
+int sp_read_loss(const char *name, sp_loss *loss)
+{
+    static const char *const names[] = {"binary_crossentropy", "categorical_crossentropy", "squared_error", NULL};
+    const int kind = lookup("loss", name, names);
+    *loss = (sp_loss)kind;
+    return kind < 0 ? -1 : 0;
+}
+
+int sp_read_family(const char *name, sp_family *family)
+{
+    static const char *const names[] = {"logistic", "laplace", NULL};
+    const int kind = lookup("family", name, names);
+    *family = (sp_family)kind;
+    return kind < 0 ? -1 : 0;
+}
+
+static PyObject *isa(PyObject *module, PyObject *unused)
+{
+    (void)module, (void)unused;
+    return PyUnicode_FromString(sp_isa());
+}
+
+static PyObject *isas(PyObject *module, PyObject *unused)
+{
+    (void)module, (void)unused;
+    Py_ssize_t n = 0;
+    while (sp_isa_available((int)n))
+        n++;
+    PyObject *tuple = PyTuple_New(n);
+    for (Py_ssize_t i = 0; tuple && i < n; i++) {
+        PyObject *name = PyUnicode_FromString(sp_isa_available((int)i));
+        if (!name || PyTuple_SetItem(tuple, i, name))
+            Py_CLEAR(tuple);
+    }
+    return tuple;
+}
+
+static PyObject *n_params(PyObject *module, PyObject *widths)
+{
+    (void)module;
+    sp_layout layout;
+    return sp_read_layout(widths, NULL, &layout) ? NULL : PyLong_FromLongLong(layout.n_params);
+}
+
+static PyObject *gates(PyObject *module, PyObject *args, PyObject *kwargs)
+{
+    (void)module;
+    static char *names[] = {"scores", "budget", "temperature", "family", "cost", "theta", NULL};
+    PyObject *scores_obj, *cost_obj = Py_None, *result = NULL;
+    double budget, temperature, theta = 0;
+    const char *family_name = "logistic";
+    sp_family family;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Odd|sOd:gates", names, &scores_obj, &budget, &temperature,
+                                     &family_name, &cost_obj, &theta) ||
+        sp_read_family(family_name, &family) || sp_check("temperature", temperature, 0, true) ||
+        sp_check("budget", budget, 0, true))
+        return NULL;
+    PyArrayObject *scores = sp_in_vector(scores_obj, "scores", NPY_FLOAT64, -1), *cost = NULL, *g = NULL;
+    if (!scores)
+        return NULL;
+    const npy_intp n = PyArray_DIM(scores, 0);
+    if ((cost_obj != Py_None && !(cost = sp_in_vector(cost_obj, "cost", NPY_FLOAT64, n))) ||
+        !(g = sp_new(NPY_FLOAT64, 1, &n)))
+        goto end;
+    sp_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = sp_gates(family, (int)n, PyArray_DATA(scores), DATA(double, cost), budget, temperature, &theta,
+                      PyArray_DATA(g));
+    Py_END_ALLOW_THREADS
+    if (!sp_raise(status))
+        result = Py_BuildValue("Od", g, theta);
+end:
+    DROP(scores);
+    DROP(cost);
+    DROP(g);
+    return result;
+}
+
+static PyObject *gates_backward(PyObject *module, PyObject *args, PyObject *kwargs)
+{
+    (void)module;
+    static char *names[] = {"scores", "theta", "temperature", "dgates", "family", "cost", NULL};
+    PyObject *scores_obj, *dgates_obj, *cost_obj = Py_None;
+    double temperature, theta;
+    const char *family_name = "logistic";
+    sp_family family;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OddO|sO:gates_backward", names, &scores_obj, &theta, &temperature,
+                                     &dgates_obj, &family_name, &cost_obj) ||
+        sp_read_family(family_name, &family) || sp_check("temperature", temperature, 0, true))
+        return NULL;
+    PyArrayObject *scores = sp_in_vector(scores_obj, "scores", NPY_FLOAT64, -1);
+    PyArrayObject *dgates = NULL, *cost = NULL, *slope = NULL, *dscores = NULL;
+    if (!scores)
+        return NULL;
+    const npy_intp n = PyArray_DIM(scores, 0);
+    if ((dgates = sp_in_vector(dgates_obj, "dgates", NPY_FLOAT64, n)) &&
+        (cost_obj == Py_None || (cost = sp_in_vector(cost_obj, "cost", NPY_FLOAT64, n))) &&
+        (slope = sp_new(NPY_FLOAT64, 1, &n)) && (dscores = sp_new(NPY_FLOAT64, 1, &n)))
+        sp_gates_backward(family, (int)n, PyArray_DATA(scores), DATA(double, cost), theta, temperature,
+                          PyArray_DATA(dgates), PyArray_DATA(slope), PyArray_DATA(dscores));
+    DROP(scores);
+    DROP(dgates);
+    DROP(cost);
+    DROP(slope);
+    return (PyObject *)dscores;
+}
+
+static PyObject *scores_step(PyObject *module, PyObject *args, PyObject *kwargs)
+{
+    (void)module;
+    static char *names[] = {"scores", "grad", "velocity", "square", "step", "rate", NULL};
+    PyObject *scores_obj, *grad_obj, *velocity_obj;
+    double square, rate;
+    long long step;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOdLd:scores_step", names, &scores_obj, &grad_obj, &velocity_obj,
+                                     &square, &step, &rate) ||
+        sp_check("square", square, 0, false) || sp_check("rate", rate, 0, false) ||
+        sp_check("step", (double)step, 1, false))
+        return NULL;
+    PyArrayObject *scores = sp_inout_vector(scores_obj, "scores", NPY_FLOAT64, -1), *grad = NULL, *velocity = NULL;
+    if (!scores)
+        return NULL;
+    const npy_intp n = PyArray_DIM(scores, 0);
+    const bool ok = (grad = sp_in_vector(grad_obj, "grad", NPY_FLOAT64, n)) &&
+                    (velocity = sp_inout_vector(velocity_obj, "velocity", NPY_FLOAT64, n));
+    if (ok)
+        square = sp_scores_step((int)n, PyArray_DATA(scores), PyArray_DATA(grad), PyArray_DATA(velocity), square, step,
+                                rate);
+    DROP(scores);
+    DROP(grad);
+    DROP(velocity);
+    return ok ? PyFloat_FromDouble(square) : NULL;
+}
+
+static PyObject *select_nodes(PyObject *module, PyObject *args, PyObject *kwargs)
+{
+    (void)module;
+    static char *names[] = {"scores", "layer", "n_nodes", "min_nodes", NULL};
+    PyObject *scores_obj, *layer_obj;
+    int n_nodes, min_nodes;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOii:select", names, &scores_obj, &layer_obj, &n_nodes,
+                                     &min_nodes) ||
+        sp_check("min_nodes", min_nodes, 0, false))
+        return NULL;
+    PyArrayObject *scores = sp_in_vector(scores_obj, "scores", NPY_FLOAT64, -1), *layer = NULL, *keep = NULL;
+    if (!scores)
+        return NULL;
+    const npy_intp n = PyArray_DIM(scores, 0);
+    if ((layer = sp_in_vector(layer_obj, "layer", NPY_INT32, n)) && (keep = sp_new(NPY_BOOL, 1, &n))) {
+        const int32_t *l = PyArray_DATA(layer);
+        sp_status status = SP_OK;
+        for (npy_intp i = 0; i < n && !status; i++)
+            if (l[i] < 0 || l[i] > SP_MAX_LAYERS)
+                status = SP_BAD_ARGUMENT;
+        if (!status)
+            status = sp_select((int)n, PyArray_DATA(scores), l, n_nodes, min_nodes, PyArray_DATA(keep));
+        if (sp_raise(status))
+            CLEAR(keep);
+    }
+    DROP(scores);
+    DROP(layer);
+    return (PyObject *)keep;
+}
+
+static PyObject *reduce(PyObject *module, PyObject *args, PyObject *kwargs)
+{
+    (void)module;
+    static char *names[] = {"widths", "params", "keep", NULL};
+    PyObject *widths, *params_obj, *keep_obj;
+    sp_layout layout, small;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOO:reduce", names, &widths, &params_obj, &keep_obj) ||
+        sp_read_layout(widths, NULL, &layout))
+        return NULL;
+    PyArrayObject *params = sp_in_vector(params_obj, "params", NPY_FLOAT32, layout.n_params), *keep = NULL, *out = NULL;
+    if (params && (keep = sp_in_vector(keep_obj, "keep", NPY_BOOL, layout.n_gates)) &&
+        !sp_raise(sp_reduce_layout(&layout, PyArray_DATA(keep), &small))) {
+        const npy_intp n = small.n_params;
+        if ((out = sp_new(NPY_FLOAT32, 1, &n)))
+            sp_reduce(&layout, PyArray_DATA(keep), PyArray_DATA(params), PyArray_DATA(out));
+    }
+    DROP(params);
+    DROP(keep);
+    return (PyObject *)out;
+}
+
+static PyObject *loss(PyObject *module, PyObject *args, PyObject *kwargs)
+{
+    (void)module;
+    static char *names[] = {"kind", "z", "target", "weight", NULL};
+    const char *kind_name;
+    PyObject *z_obj, *target_obj, *weight_obj = Py_None, *result = NULL;
+    sp_loss kind;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "sOO|O:loss", names, &kind_name, &z_obj, &target_obj,
+                                     &weight_obj) ||
+        sp_read_loss(kind_name, &kind))
+        return NULL;
+    PyArrayObject *target = NULL, *weight = NULL, *dz = NULL;
+    PyArrayObject *z = sp_in(z_obj, "z", NPY_FLOAT32, 2, (npy_intp[]){-1, -1});
+    if (!z)
+        return NULL;
+    const npy_intp shape[2] = {PyArray_DIM(z, 0), PyArray_DIM(z, 1)};
+    if (shape[0] == 0 || shape[1] == 0)
+        PyErr_SetString(PyExc_ValueError, "z is empty; a loss needs at least one row and one output");
+    else if ((target = sp_in(target_obj, "target", NPY_FLOAT32, 2, shape)) &&
+             (weight_obj == Py_None || (weight = sp_in_vector(weight_obj, "weight", NPY_FLOAT32, shape[0]))) &&
+             (dz = sp_new(NPY_FLOAT32, 2, shape))) {
+        double value;
+        Py_BEGIN_ALLOW_THREADS
+        value = sp_loss_rows(kind, (int)shape[0], (int)shape[1], PyArray_DATA(z), shape[1], PyArray_DATA(target),
+                             shape[1], DATA(float, weight), 1.0f / (float)shape[0], PyArray_DATA(dz), shape[1]);
+        Py_END_ALLOW_THREADS
+        result = Py_BuildValue("dO", value, dz);
+    }
+    DROP(z);
+    DROP(target);
+    DROP(weight);
+    DROP(dz);
+    return result;
+}
+
+/* One optimiser step on flat arrays; decay is per parameter, so it is applied here in runs of equal decay. */
+static PyObject *optimizer_step(const sp_optimizer *optimizer, PyObject *params_obj, PyObject *grad_obj,
+                                PyObject *m_obj, PyObject *v_obj, PyObject *decay_obj, long long step, double rate)
+{
+    PyArrayObject *params = sp_inout_vector(params_obj, "params", NPY_FLOAT32, -1);
+    PyArrayObject *grad = NULL, *m = NULL, *v = NULL, *decay = NULL;
+    if (!params)
+        return NULL;
+    const npy_intp n = PyArray_DIM(params, 0);
+    const bool ok = (grad = sp_in_vector(grad_obj, "grad", NPY_FLOAT32, n)) &&
+                    (m = sp_inout_vector(m_obj, "m", NPY_FLOAT32, n)) &&
+                    (!v_obj || (v = sp_inout_vector(v_obj, "v", NPY_FLOAT32, n))) &&
+                    (decay_obj == Py_None || (decay = sp_in_vector(decay_obj, "decay", NPY_FLOAT32, n)));
+    if (ok) {
+        float *p = PyArray_DATA(params), *pm = PyArray_DATA(m), *pv = DATA(float, v);
+        const float *g = PyArray_DATA(grad), *d = DATA(float, decay);
+        for (npy_intp i = 0, end; i < n; i = end) {
+            for (end = d ? i + 1 : n; end < n && d[end] == d[i]; end++)
+                ;
+            sp_optimizer_step(optimizer, end - i, p + i, g + i, pm + i, pv ? pv + i : NULL, step, rate, d ? d[i] : 0);
+        }
+    }
+    DROP(params);
+    DROP(grad);
+    DROP(m);
+    DROP(v);
+    DROP(decay);
+    if (!ok)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *adam_step(PyObject *module, PyObject *args, PyObject *kwargs)
+{
+    (void)module;
+    static char *names[] = {"params", "grad", "m", "v", "step", "learning_rate", "beta_1", "beta_2", "epsilon",
+                            "decay", NULL};
+    PyObject *params, *grad, *m, *v, *decay = Py_None;
+    long long step;
+    double rate;
+    sp_optimizer adam = {.kind = SP_ADAM};
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOOLdddd|O:adam_step", names, &params, &grad, &m, &v, &step, &rate,
+                                     &adam.beta_1, &adam.beta_2, &adam.epsilon, &decay) ||
+        sp_check("step", (double)step, 1, false) || sp_check("learning_rate", rate, 0, false))
+        return NULL;
+    return optimizer_step(&adam, params, grad, m, v, decay, step, rate);
+}
+
+static PyObject *sgd_step(PyObject *module, PyObject *args, PyObject *kwargs)
+{
+    (void)module;
+    static char *names[] = {"params", "grad", "velocity", "learning_rate", "momentum", "nesterov", "decay", NULL};
+    PyObject *params, *grad, *velocity, *decay = Py_None;
+    double rate;
+    int nesterov;
+    sp_optimizer sgd = {.kind = SP_SGD};
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOddp|O:sgd_step", names, &params, &grad, &velocity, &rate,
+                                     &sgd.momentum, &nesterov, &decay) ||
+        sp_check("learning_rate", rate, 0, false))
+        return NULL;
+    sgd.nesterov = nesterov;
+    return optimizer_step(&sgd, params, grad, velocity, NULL, decay, 1, rate);
+}
+
+#define KEYWORDS(function) (PyCFunction)(void (*)(void))function, METH_VARARGS | METH_KEYWORDS, NULL
+
+PyMethodDef sp_methods[] = {
+    {"isa", isa, METH_NOARGS, NULL},
+    {"isas", isas, METH_NOARGS, NULL},
+    {"n_params", n_params, METH_O, NULL},
+    {"gates", KEYWORDS(gates)},
+    {"gates_backward", KEYWORDS(gates_backward)},
+    {"scores_step", KEYWORDS(scores_step)},
+    {"select", KEYWORDS(select_nodes)},
+    {"reduce", KEYWORDS(reduce)},
+    {"loss", KEYWORDS(loss)},
+    {"adam_step", KEYWORDS(adam_step)},
+    {"sgd_step", KEYWORDS(sgd_step)},
+    {0},
+};

@@ -1,0 +1,308 @@
+/* _core.Trainer: the state of one training. */
+#include "glue.h"
+
+#include <math.h>
+#include <string.h>
+
+typedef struct {
+    PyObject_HEAD
+    sp_trainer *trainer;
+    atomic_flag busy;
+} TrainerObject;
+
+static int enter(TrainerObject *self)
+{
+    if (!atomic_flag_test_and_set(&self->busy))
+        return 0;
+    PyErr_SetString(PyExc_RuntimeError, "this training is under way in another thread");
+    return -1;
+}
+
+static void leave(TrainerObject *self) { atomic_flag_clear(&self->busy); }
+
+static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"widths", "activation", "loss", "optimizer", "batch_size", "beta_1", "beta_2", "epsilon",
+                            "momentum", "nesterov", NULL};
+    PyObject *widths;
+    const char *activation, *loss_name, *optimizer_name = "adam";
+    long long batch_size = 512;
+    int nesterov = 1;
+    sp_optimizer optimizer = {.beta_1 = 0.9, .beta_2 = 0.999, .epsilon = 1e-8, .momentum = 0.9};
+    sp_layout layout;
+    sp_loss loss;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Oss|sLddddp:Trainer", names, &widths, &activation, &loss_name,
+                                     &optimizer_name, &batch_size, &optimizer.beta_1, &optimizer.beta_2,
+                                     &optimizer.epsilon, &optimizer.momentum, &nesterov) ||
+        sp_read_layout(widths, activation, &layout) || sp_read_loss(loss_name, &loss) ||
+        sp_check("batch_size", (double)batch_size, 1, false))
+        return NULL;
+    optimizer.nesterov = nesterov;
+    if (strcmp(optimizer_name, "sgd") == 0)
+        optimizer.kind = SP_SGD;
+    else if (strcmp(optimizer_name, "adam") != 0)
+        return PyErr_Format(PyExc_ValueError, "optimizer is '%s'; it must be 'adam' or 'sgd'", optimizer_name);
+    TrainerObject *self = (TrainerObject *)PyType_GenericAlloc(type, 0);
+    if (!self)
+        return NULL;
+    atomic_flag_clear(&self->busy);
+    self->trainer = sp_trainer_new(&layout, loss, &optimizer, batch_size);
+    if (!self->trainer) {
+        Py_DECREF(self);
+        return PyErr_NoMemory();
+    }
+    return (PyObject *)self;
+}
+
+static void trainer_dealloc(TrainerObject *self)
+{
+    PyTypeObject *type = Py_TYPE((PyObject *)self);
+    sp_trainer_free(self->trainer);
+    PyObject_Free(self);
+    Py_DECREF(type);
+}
+
+static PyObject *set_state(TrainerObject *self, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"params", "m", "v", "step", NULL};
+    PyObject *params_obj, *m_obj, *v_obj;
+    long long step;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOL:set_state", names, &params_obj, &m_obj, &v_obj, &step) ||
+        sp_check("step", (double)step, 0, false))
+        return NULL;
+    const npy_intp n = sp_trainer_layout(self->trainer)->n_params;
+    PyArrayObject *params = NULL, *m = NULL, *v = NULL;
+    bool ok = (params = sp_in_vector(params_obj, "params", NPY_FLOAT32, n)) &&
+              (m = sp_in_vector(m_obj, "m", NPY_FLOAT32, n)) && (v = sp_in_vector(v_obj, "v", NPY_FLOAT32, n)) &&
+              !enter(self);
+    if (ok) {
+        sp_trainer_set(self->trainer, PyArray_DATA(params), PyArray_DATA(m), PyArray_DATA(v), step);
+        leave(self);
+    }
+    DROP(params);
+    DROP(m);
+    DROP(v);
+    if (!ok)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *get_state(TrainerObject *self, PyObject *unused)
+{
+    (void)unused;
+    const npy_intp n = sp_trainer_layout(self->trainer)->n_params;
+    PyArrayObject *params = sp_new(NPY_FLOAT32, 1, &n), *m = sp_new(NPY_FLOAT32, 1, &n), *v = sp_new(NPY_FLOAT32, 1, &n);
+    PyObject *result = NULL;
+    if (params && m && v && !enter(self)) {
+        const long long step = sp_trainer_get(self->trainer, PyArray_DATA(params), PyArray_DATA(m), PyArray_DATA(v));
+        leave(self);
+        result = Py_BuildValue("OOOL", params, m, v, step);
+    }
+    DROP(params);
+    DROP(m);
+    DROP(v);
+    return result;
+}
+
+static PyObject *set_shadow(TrainerObject *self, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"groups", "family", NULL};
+    PyObject *groups_obj, *result = NULL;
+    const char *family_name = "logistic";
+    sp_family family;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|s:set_shadow", names, &groups_obj, &family_name) ||
+        sp_read_family(family_name, &family))
+        return NULL;
+    const Py_ssize_t n_groups = PySequence_Size(groups_obj);
+    if (n_groups < 0)
+        return NULL;
+    const int n_gates = sp_trainer_layout(self->trainer)->n_gates;
+    sp_group *groups = PyMem_Calloc((size_t)n_groups + 1, sizeof *groups);
+    PyArrayObject **held = PyMem_Calloc(3 * (size_t)n_groups + 1, sizeof *held);
+    bool ok = groups && held;
+    if (!ok)
+        PyErr_NoMemory();
+    for (Py_ssize_t i = 0; ok && i < n_groups; i++) {
+        PyObject *item = PySequence_GetItem(groups_obj, i), *index, *score, *cost;
+        PyArrayObject **h = held + 3 * i;
+        ok = item && PyTuple_Check(item) && PyArg_ParseTuple(item, "OOOd:group", &index, &score, &cost, &groups[i].rate) &&
+             !sp_check("rate", groups[i].rate, 0, false) &&
+             (h[0] = sp_in_vector(index, "indices", NPY_INT32, -1)) &&
+             (h[1] = sp_in_vector(score, "scores", NPY_FLOAT64, PyArray_DIM(h[0], 0))) &&
+             (cost == Py_None || (h[2] = sp_in_vector(cost, "cost", NPY_FLOAT64, PyArray_DIM(h[0], 0))));
+        if (item && !ok && !PyErr_Occurred())
+            PyErr_SetString(PyExc_TypeError, "a group must be a tuple (indices, scores, cost, rate)");
+        Py_XDECREF(item);
+        if (!ok)
+            break;
+        groups[i].n = (int)PyArray_DIM(h[0], 0);
+        groups[i].index = PyArray_DATA(h[0]);
+        groups[i].score = PyArray_DATA(h[1]);
+        groups[i].cost = DATA(double, h[2]);
+        for (int k = 0; ok && k < groups[i].n; k++)
+            if (groups[i].index[k] < 0 || groups[i].index[k] >= n_gates) {
+                PyErr_Format(PyExc_ValueError, "indices holds %d; this network has gates 0 to %d", groups[i].index[k],
+                             n_gates - 1);
+                ok = false;
+            }
+        if (ok && groups[i].n == 0) {
+            PyErr_SetString(PyExc_ValueError, "indices is empty; a group covers at least one node");
+            ok = false;
+        }
+    }
+    if (ok && !enter(self)) {
+        ok = !sp_raise(sp_trainer_set_shadow(self->trainer, family, (int)n_groups, groups));
+        leave(self);
+        if (ok) {
+            Py_INCREF(Py_None);
+            result = Py_None;
+        }
+    }
+    for (Py_ssize_t i = 0; held && i < 3 * n_groups; i++)
+        DROP(held[i]);
+    PyMem_Free(groups);
+    PyMem_Free(held);
+    return result;
+}
+
+static PyObject *get_shadow(TrainerObject *self, PyObject *unused)
+{
+    (void)unused;
+    PyObject *list = PyList_New(0);
+    if (!list || enter(self)) {
+        Py_XDECREF(list);
+        return NULL;
+    }
+    for (int i = 0; list && i < sp_trainer_n_groups(self->trainer); i++) {
+        const npy_intp n = sp_trainer_group_size(self->trainer, i);
+        PyArrayObject *scores = sp_new(NPY_FLOAT64, 1, &n);
+        if (scores)
+            memcpy(PyArray_DATA(scores), sp_trainer_scores(self->trainer, i), sizeof(double) * (size_t)n);
+        if (!scores || PyList_Append(list, (PyObject *)scores))
+            Py_CLEAR(list);
+        DROP(scores);
+    }
+    leave(self);
+    return list;
+}
+
+static PyObject *gates(TrainerObject *self, PyObject *unused)
+{
+    (void)unused;
+    const npy_intp n = sp_trainer_layout(self->trainer)->n_gates;
+    PyArrayObject *g = sp_new(NPY_FLOAT32, 1, &n);
+    if (!g || enter(self)) {
+        DROP(g);
+        return NULL;
+    }
+    memcpy(PyArray_DATA(g), sp_trainer_gates(self->trainer), sizeof(float) * (size_t)n);
+    leave(self);
+    return (PyObject *)g;
+}
+
+static bool check_schedule(PyArrayObject *budget, PyArrayObject *temperature)
+{
+    const double *b = PyArray_DATA(budget), *t = PyArray_DATA(temperature);
+    for (npy_intp i = 0; i < PyArray_SIZE(budget); i++)
+        if (sp_check("budgets", b[i], 0, true) || sp_check("temperatures", t[i], 0, true))
+            return false;
+    return true;
+}
+
+static PyObject *run(TrainerObject *self, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"x", "target", "weight", "order", "learning_rate", "weight_decay", "budgets",
+                            "temperatures", NULL};
+    PyObject *x_obj, *target_obj, *weight_obj, *order_obj, *rate_obj, *decay_obj;
+    PyObject *budget_obj = Py_None, *temperature_obj = Py_None, *result = NULL;
+    PyArrayObject *x = NULL, *target = NULL, *weight = NULL, *order = NULL, *rate = NULL, *decay = NULL;
+    PyArrayObject *budget = NULL, *temperature = NULL, *losses = NULL;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOOOO|OO:run", names, &x_obj, &target_obj, &weight_obj, &order_obj,
+                                     &rate_obj, &decay_obj, &budget_obj, &temperature_obj))
+        return NULL;
+    const sp_layout *layout = sp_trainer_layout(self->trainer);
+    if (!(x = sp_in(x_obj, "x", NPY_FLOAT32, 2, (npy_intp[]){-1, layout->width[0]})))
+        goto end;
+    const npy_intp n_rows = PyArray_DIM(x, 0);
+    if (!(target = sp_in(target_obj, "target", NPY_FLOAT32, 2, (npy_intp[]){n_rows, layout->width[layout->n_layers]})) ||
+        (weight_obj != Py_None && !(weight = sp_in_vector(weight_obj, "weight", NPY_FLOAT32, n_rows))) ||
+        !(order = sp_in_vector(order_obj, "order", NPY_INT32, -1)))
+        goto end;
+    const npy_intp n = PyArray_DIM(order, 0), batch = sp_trainer_batch_size(self->trainer);
+    const npy_intp n_steps = (n + batch - 1) / batch;
+    const int32_t *rows = PyArray_DATA(order);
+    for (npy_intp i = 0; i < n; i++)
+        if (rows[i] < 0 || rows[i] >= n_rows) {
+            PyErr_Format(PyExc_ValueError, "order holds %d; x has rows 0 to %zd", rows[i], (Py_ssize_t)n_rows - 1);
+            goto end;
+        }
+    if (!(rate = sp_in_vector(rate_obj, "learning_rate", NPY_FLOAT32, n_steps)) ||
+        !(decay = sp_in_vector(decay_obj, "weight_decay", NPY_FLOAT32, n_steps)) ||
+        !(losses = sp_new(NPY_FLOAT64, 1, &n_steps)))
+        goto end;
+    if (enter(self))
+        goto end;
+    const int n_groups = sp_trainer_n_groups(self->trainer);
+    if (n_groups) {
+        const npy_intp shape[2] = {n_steps, n_groups};
+        if (!(budget = sp_in(budget_obj, "budgets", NPY_FLOAT64, 2, shape)) ||
+            !(temperature = sp_in(temperature_obj, "temperatures", NPY_FLOAT64, 2, shape)) ||
+            !check_schedule(budget, temperature)) {
+            leave(self);
+            goto end;
+        }
+    }
+    const sp_run job = {
+        .x = PyArray_DATA(x), .target = PyArray_DATA(target), .weight = DATA(float, weight), .order = rows, .n = n,
+        .rate = PyArray_DATA(rate), .decay = PyArray_DATA(decay), .budget = DATA(double, budget),
+        .temperature = DATA(double, temperature), .loss = PyArray_DATA(losses),
+    };
+    sp_status status;
+    int64_t done;
+    Py_BEGIN_ALLOW_THREADS
+    status = sp_trainer_run(self->trainer, &job, &done);
+    Py_END_ALLOW_THREADS
+    leave(self);
+    if (!sp_raise(status)) {
+        result = (PyObject *)losses;
+        losses = NULL;
+    }
+end:
+    DROP(x);
+    DROP(target);
+    DROP(weight);
+    DROP(order);
+    DROP(rate);
+    DROP(decay);
+    DROP(budget);
+    DROP(temperature);
+    DROP(losses);
+    return result;
+}
+
+#define KEYWORDS(function) (PyCFunction)(void (*)(void))function, METH_VARARGS | METH_KEYWORDS, NULL
+
+static PyMethodDef methods[] = {
+    {"set_state", KEYWORDS(set_state)},
+    {"get_state", (PyCFunction)get_state, METH_NOARGS, NULL},
+    {"set_shadow", KEYWORDS(set_shadow)},
+    {"get_shadow", (PyCFunction)get_shadow, METH_NOARGS, NULL},
+    {"gates", (PyCFunction)gates, METH_NOARGS, NULL},
+    {"run", KEYWORDS(run)},
+    {0},
+};
+
+static PyType_Slot slots[] = {
+    {Py_tp_doc, "Weights, moments, scores and scratch memory of one training."},
+    {Py_tp_new, trainer_new},
+    {Py_tp_dealloc, trainer_dealloc},
+    {Py_tp_methods, methods},
+    {0, NULL},
+};
+
+PyType_Spec sp_trainer_spec = {
+    .name = "shadowprune._core.Trainer",
+    .basicsize = sizeof(TrainerObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = slots,
+};

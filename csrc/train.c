@@ -1,0 +1,235 @@
+/* Training: network and shadow together, one step after the other.
+ *
+ *     gates at this step's budget and temperature -> fold into the weights -> forward, loss, backward over blocks of
+ *     rows -> gradients of gates and weights -> optimiser -> scores
+ */
+#include "packed.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct {
+    int n;
+    int32_t *index;
+    double *score, *cost, *gate, *velocity;   /* cost NULL: ones */
+    double *u, *slope, *grad;
+    double rate, theta, square;
+    int64_t step;
+} group;
+
+struct sp_trainer {
+    sp_net net;
+    sp_loss loss;
+    sp_optimizer optimizer;
+    int64_t batch_size, step;
+    float *m, *v;          /* packed moments */
+    float *block;          /* outputs of a block of rows */
+    float *target, *weight;
+    float *gates;
+    double *u;             /* dL/dg */
+    sp_family family;
+    int n_groups;
+    group *groups;
+};
+
+static void free_groups(sp_trainer *trainer)
+{
+    for (int i = 0; i < trainer->n_groups; i++) {
+        free(trainer->groups[i].index);
+        free(trainer->groups[i].score);
+    }
+    free(trainer->groups);
+    trainer->groups = NULL;
+    trainer->n_groups = 0;
+}
+
+void sp_trainer_free(sp_trainer *trainer)
+{
+    if (!trainer)
+        return;
+    free_groups(trainer);
+    sp_net_free(&trainer->net);
+    free(trainer->m);
+    free(trainer->v);
+    free(trainer->block);
+    free(trainer->target);
+    free(trainer->weight);
+    free(trainer->gates);
+    free(trainer->u);
+    free(trainer);
+}
+
+sp_trainer *sp_trainer_new(const sp_layout *layout, sp_loss loss, const sp_optimizer *optimizer, int64_t batch_size)
+{
+    sp_trainer *trainer = calloc(1, sizeof *trainer);
+    if (!trainer || sp_net_init(&trainer->net, layout)) {
+        free(trainer);
+        return NULL;
+    }
+    trainer->loss = loss;
+    trainer->optimizer = *optimizer;
+    trainer->batch_size = batch_size;
+    trainer->m = sp_floats(trainer->net.n_packed);
+    trainer->v = sp_floats(trainer->net.n_packed);
+    trainer->block = sp_floats(trainer->net.n_block);
+    trainer->target = sp_floats((int64_t)SP_BLOCK_ROWS * layout->width[layout->n_layers]);
+    trainer->weight = sp_floats(SP_BLOCK_ROWS);
+    trainer->gates = sp_floats(layout->n_gates);
+    trainer->u = calloc((size_t)layout->n_gates, sizeof *trainer->u);
+    if (!trainer->m || !trainer->v || !trainer->block || !trainer->target || !trainer->weight || !trainer->gates ||
+        !trainer->u) {
+        sp_trainer_free(trainer);
+        return NULL;
+    }
+    for (int i = 0; i < layout->n_gates; i++)
+        trainer->gates[i] = 1;
+    return trainer;
+}
+
+const sp_layout *sp_trainer_layout(const sp_trainer *trainer) { return &trainer->net.layout; }
+int64_t sp_trainer_batch_size(const sp_trainer *trainer) { return trainer->batch_size; }
+int sp_trainer_n_groups(const sp_trainer *trainer) { return trainer->n_groups; }
+int sp_trainer_group_size(const sp_trainer *trainer, int i) { return trainer->groups[i].n; }
+const double *sp_trainer_scores(const sp_trainer *trainer, int i) { return trainer->groups[i].score; }
+const float *sp_trainer_gates(const sp_trainer *trainer) { return trainer->gates; }
+
+void sp_trainer_set(sp_trainer *trainer, const float *params, const float *m, const float *v, int64_t step)
+{
+    sp_net_pack(&trainer->net, params, trainer->net.w);
+    sp_net_pack(&trainer->net, m, trainer->m);
+    sp_net_pack(&trainer->net, v, trainer->v);
+    trainer->step = step;
+}
+
+int64_t sp_trainer_get(const sp_trainer *trainer, float *params, float *m, float *v)
+{
+    sp_net_unpack(&trainer->net, trainer->net.w, params);
+    sp_net_unpack(&trainer->net, trainer->m, m);
+    sp_net_unpack(&trainer->net, trainer->v, v);
+    return trainer->step;
+}
+
+sp_status sp_trainer_set_shadow(sp_trainer *trainer, sp_family family, int n_groups, const sp_group *groups)
+{
+    free_groups(trainer);
+    for (int i = 0; i < trainer->net.layout.n_gates; i++)
+        trainer->gates[i] = 1;
+    trainer->family = family;
+    if (n_groups == 0)
+        return SP_OK;
+    trainer->groups = calloc((size_t)n_groups, sizeof *trainer->groups);
+    if (!trainer->groups)
+        return SP_NO_MEMORY;
+    for (int i = 0; i < n_groups; i++) {
+        group *to = &trainer->groups[i];
+        const size_t n = (size_t)groups[i].n;
+        trainer->n_groups = i + 1;
+        to->n = groups[i].n;
+        to->rate = groups[i].rate;
+        to->index = malloc(n * sizeof *to->index);
+        to->score = calloc(7 * n, sizeof *to->score);   /* one piece for all */
+        if (!to->index || !to->score) {
+            free_groups(trainer);
+            return SP_NO_MEMORY;
+        }
+        to->gate = to->score + n;
+        to->velocity = to->score + 2 * n;
+        to->u = to->score + 3 * n;
+        to->slope = to->score + 4 * n;
+        to->grad = to->score + 5 * n;
+        to->cost = groups[i].cost ? to->score + 6 * n : NULL;
+        memcpy(to->index, groups[i].index, n * sizeof *to->index);
+        memcpy(to->score, groups[i].score, n * sizeof *to->score);
+        if (to->cost)
+            memcpy(to->cost, groups[i].cost, n * sizeof *to->cost);
+    }
+    return SP_OK;
+}
+
+static sp_status set_gates(sp_trainer *trainer, const double *budget, const double *temperature)
+{
+    for (int i = 0; i < trainer->n_groups; i++) {
+        group *at = &trainer->groups[i];
+        const sp_status status = sp_gates(trainer->family, at->n, at->score, at->cost, budget[i], temperature[i],
+                                          &at->theta, at->gate);
+        if (status)
+            return status;
+        for (int k = 0; k < at->n; k++)
+            trainer->gates[at->index[k]] = (float)at->gate[k];
+    }
+    return SP_OK;
+}
+
+static void step_scores(sp_trainer *trainer, const double *temperature)
+{
+    for (int i = 0; i < trainer->n_groups; i++) {
+        group *at = &trainer->groups[i];
+        for (int k = 0; k < at->n; k++)
+            at->u[k] = trainer->u[at->index[k]];
+        sp_gates_backward(trainer->family, at->n, at->score, at->cost, at->theta, temperature[i], at->u, at->slope,
+                          at->grad);
+        at->square = sp_scores_step(at->n, at->score, at->grad, at->velocity, at->square, ++at->step, at->rate);
+    }
+}
+
+/* grad = dL/dv over the batch; returns its mean loss. */
+static double gradient(sp_trainer *trainer, const sp_run *run, const int32_t *order, int64_t rows)
+{
+    sp_net *net = &trainer->net;
+    const int n_layers = net->layout.n_layers, n_in = net->layout.width[0], n_out = net->layout.width[n_layers];
+    float *block = trainer->block, *z = block + net->output[n_layers];
+    double loss = 0;
+    for (int64_t first = 0; first < rows; first += SP_BLOCK_ROWS) {
+        const int n = (int)(rows - first < SP_BLOCK_ROWS ? rows - first : SP_BLOCK_ROWS);
+        for (int r = 0; r < n; r++) {
+            const int64_t row = order[first + r];
+            memcpy(block + (int64_t)r * net->stride[0], run->x + row * n_in, 4 * (size_t)n_in);
+            memcpy(trainer->target + (int64_t)r * n_out, run->target + row * n_out, 4 * (size_t)n_out);
+            if (run->weight)
+                trainer->weight[r] = run->weight[row];
+        }
+        sp_net_forward(net, block, net->stride[0], n, block);
+        loss += sp_loss_rows(trainer->loss, n, n_out, z, net->stride[n_layers], trainer->target, n_out,
+                             run->weight ? trainer->weight : NULL, 1.0f / (float)rows, z, net->stride[n_layers]);
+        sp_net_backward(net, block, net->stride[0], n, block, first > 0);
+    }
+    return loss;
+}
+
+static void step_weights(sp_trainer *trainer, double rate, double decay)
+{
+    sp_net *net = &trainer->net;
+    trainer->step++;
+    for (int l = 1; l <= net->layout.n_layers; l++) {   /* weights decay, biases do not */
+        const int64_t end = l < net->layout.n_layers ? net->weight[l + 1] : net->n_packed;
+        for (int part = 0; part < 2; part++) {
+            const int64_t from = part ? net->bias[l] : net->weight[l], to = part ? end : net->bias[l];
+            sp_optimizer_step(&trainer->optimizer, to - from, net->w + from, net->grad + from, trainer->m + from,
+                              trainer->v + from, trainer->step, rate, part ? 0 : decay);
+        }
+    }
+}
+
+sp_status sp_trainer_run(sp_trainer *trainer, const sp_run *run, int64_t *done)
+{
+    const bool shadow = trainer->n_groups > 0;
+    *done = 0;
+    for (int64_t first = 0; first < run->n; first += trainer->batch_size) {
+        const int64_t rows = run->n - first < trainer->batch_size ? run->n - first : trainer->batch_size, s = *done;
+        if (shadow) {
+            const sp_status status = set_gates(trainer, run->budget + s * trainer->n_groups,
+                                               run->temperature + s * trainer->n_groups);
+            if (status)
+                return status;
+        }
+        sp_net_fold(&trainer->net, shadow ? trainer->gates : NULL, true);
+        run->loss[s] = gradient(trainer, run, run->order + first, rows);
+        if (shadow)
+            sp_net_gate_gradient(&trainer->net, trainer->gates, trainer->u);
+        step_weights(trainer, run->rate[s], run->decay[s]);
+        if (shadow)
+            step_scores(trainer, run->temperature + s * trainer->n_groups);
+        *done = s + 1;
+    }
+    return SP_OK;
+}
