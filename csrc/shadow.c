@@ -60,8 +60,10 @@ sp_status sp_gates(sp_family family, int n, const double *score, const double *c
             high = at;
         const double newton = at + excess * temperature / sum_slope;
         const double next = newton > low && newton < high ? newton : 0.5 * (low + high);
-        if (next == at)
-            break;
+        if (next == at) {   /* low and high are neighbours: no double meets the budget better */
+            *theta = at;
+            return fabs(excess) <= 1e-6 * total ? SP_OK : SP_NOT_CONVERGED;
+        }
         at = next;
     }
     return SP_NOT_CONVERGED;
