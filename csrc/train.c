@@ -166,7 +166,8 @@ static void step_scores(sp_trainer *trainer, const double *temperature)
         group *at = &trainer->groups[i];
         for (int k = 0; k < at->n; k++)
             at->u[k] = trainer->u[at->index[k]];
-        sp_gates_backward(trainer->family, at->n, at->score, at->cost, at->theta, temperature[i], at->u, at->slope,
+        /* Unit costs here, though theta keeps the true cost: projecting with the true cost selects worse. */
+        sp_gates_backward(trainer->family, at->n, at->score, NULL, at->theta, temperature[i], at->u, at->slope,
                           at->grad);
         at->square = sp_scores_step(at->n, at->score, at->grad, at->velocity, at->square, ++at->step, at->rate);
     }
@@ -210,26 +211,35 @@ static void step_weights(sp_trainer *trainer, double rate, double decay)
     }
 }
 
-sp_status sp_trainer_run(sp_trainer *trainer, const sp_run *run, int64_t *done)
+static sp_status one_step(sp_trainer *trainer, const sp_run *run, int64_t step, int64_t first, int64_t rows)
 {
     const bool shadow = trainer->n_groups > 0;
-    *done = 0;
-    for (int64_t first = 0; first < run->n; first += trainer->batch_size) {
-        const int64_t rows = run->n - first < trainer->batch_size ? run->n - first : trainer->batch_size, s = *done;
-        if (shadow) {
-            const sp_status status = set_gates(trainer, run->budget + s * trainer->n_groups,
-                                               run->temperature + s * trainer->n_groups);
-            if (status)
-                return status;
-        }
-        sp_net_fold(&trainer->net, shadow ? trainer->gates : NULL, true);
-        run->loss[s] = gradient(trainer, run, run->order + first, rows);
-        if (shadow)
-            sp_net_gate_gradient(&trainer->net, trainer->gates, trainer->u);
-        step_weights(trainer, run->rate[s], run->decay[s]);
-        if (shadow)
-            step_scores(trainer, run->temperature + s * trainer->n_groups);
-        *done = s + 1;
+    const double *temperature = shadow ? run->temperature + step * trainer->n_groups : NULL;
+    if (shadow) {
+        const sp_status status = set_gates(trainer, run->budget + step * trainer->n_groups, temperature);
+        if (status)
+            return status;
     }
+    sp_net_fold(&trainer->net, shadow ? trainer->gates : NULL, true);
+    run->loss[step] = gradient(trainer, run, run->order + first, rows);
+    if (shadow)
+        sp_net_gate_gradient(&trainer->net, trainer->gates, trainer->u);
+    step_weights(trainer, run->rate[step], run->decay[step]);
+    if (shadow)
+        step_scores(trainer, temperature);
     return SP_OK;
+}
+
+sp_status sp_trainer_run(sp_trainer *trainer, const sp_run *run, int64_t *done)
+{
+    const uint64_t state = sp_flush_subnormals();
+    sp_status status = SP_OK;
+    *done = 0;
+    for (int64_t first = 0; first < run->n && !status; first += trainer->batch_size) {
+        const int64_t left = run->n - first;
+        status = one_step(trainer, run, *done, first, left < trainer->batch_size ? left : trainer->batch_size);
+        *done += !status;
+    }
+    sp_restore_subnormals(state);
+    return status;
 }
