@@ -106,7 +106,7 @@ static void activate(sp_activation activation, int64_t n, float *z)
         break;
     case SP_RELU:
         for (int64_t i = 0; i < n; i += 16)
-            F16(z + i) = choose(F16(z + i) > 0, F16(z + i), (f16){0});
+            F16(z + i) = choose(F16(z + i) < 0, (f16){0}, F16(z + i));
         break;
     case SP_LEAKY_RELU:
         for (int64_t i = 0; i < n; i += 16)

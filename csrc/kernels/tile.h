@@ -44,7 +44,7 @@ INLINE void tile(const int rows, const int vectors, const sp_finish finish, cons
             float *c = t->c + i * c_row + j * VECTOR;
             vec x = sum[i][j];
             if (finish == SP_KEEP_POSITIVE)
-                x = (vec)((x > 0) & (vec_mask)x);
+                x = (vec)(~(x < 0) & (vec_mask)x);   /* NaN stays NaN */
             if (finish == SP_TIMES_C)
                 x *= LOAD(c);
             if (finish == SP_WHERE_C_POSITIVE)
