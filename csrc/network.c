@@ -16,7 +16,7 @@ sp_status sp_layout_init(sp_layout *layout, int n_layers, const int *width, sp_a
         return SP_BAD_SHAPE;
     *layout = (sp_layout){.n_layers = n_layers, .activation = activation};
     for (int l = 0; l <= n_layers; l++) {
-        if (width[l] < 1)
+        if (width[l] < 1 || width[l] > SP_MAX_WIDTH)
             return SP_BAD_SHAPE;
         layout->width[l] = width[l];
         if (l < n_layers) {
@@ -188,9 +188,9 @@ sp_status sp_forward(sp_model *model, const float *params, const float *gates, c
         model->blocks = blocks;
         model->capacity = n_blocks;
     }
+    const uint64_t state = sp_flush_subnormals();
     sp_net_pack(net, params, net->w);
     sp_net_fold(net, gates, keep);
-
     for (int64_t b = 0; b < n_blocks; b++) {
         const int64_t first = b * SP_BLOCK_ROWS;
         const int n = (int)(rows - first < SP_BLOCK_ROWS ? rows - first : SP_BLOCK_ROWS);
@@ -208,6 +208,7 @@ sp_status sp_forward(sp_model *model, const float *params, const float *gates, c
             memcpy(z + (first + r) * n_out, block + net->output[layout->n_layers] + (int64_t)r * net->stride[layout->n_layers],
                    4 * (size_t)n_out);
     }
+    sp_restore_subnormals(state);
     if (keep) {
         model->gated = gates != NULL;
         if (gates)
@@ -224,6 +225,7 @@ sp_status sp_backward(sp_model *model, const float *dz, float *dparams, float *d
     const int n_out = layout->width[layout->n_layers], stride = net->stride[layout->n_layers];
     if (!model->rows)
         return SP_NOT_FORWARDED;
+    const uint64_t state = sp_flush_subnormals();
     for (int64_t first = 0; first < model->rows; first += SP_BLOCK_ROWS) {
         const int n = (int)(model->rows - first < SP_BLOCK_ROWS ? model->rows - first : SP_BLOCK_ROWS);
         float *block = model->blocks + first / SP_BLOCK_ROWS * net->n_block, *d = block + net->output[layout->n_layers];
@@ -235,6 +237,7 @@ sp_status sp_backward(sp_model *model, const float *dz, float *dparams, float *d
     sp_net_unpack(net, net->grad, dparams);
     for (int i = 0; i < layout->n_gates; i++)
         dgates[i] = (float)model->u[i];
+    sp_restore_subnormals(state);
     model->rows = 0;
     return SP_OK;
 }

@@ -16,7 +16,7 @@
 typedef enum {
     SP_OK = 0,
     SP_NO_MEMORY,
-    SP_BAD_SHAPE,      /* no layers, too many, or a width below one */
+    SP_BAD_SHAPE,      /* no layers, too many, or a width out of range */
     SP_BAD_BUDGET,     /* below what the gates can reach, or above */
     SP_BAD_ARGUMENT,   /* temperature, rate, order: the caller checks these first and says more */
     SP_NOT_CONVERGED,  /* the gate solver */
@@ -36,7 +36,7 @@ const char *sp_isa_available(int i);         /* i-th usable, slowest first; NULL
 
 /* --- Layout of a network (network.c) ----------------------------------------------------------------------------- */
 
-enum { SP_MAX_LAYERS = 32 };
+enum { SP_MAX_LAYERS = 32, SP_MAX_WIDTH = 1 << 24 };   /* no product or sum of widths overflows */
 
 typedef enum { SP_LINEAR, SP_RELU, SP_LEAKY_RELU, SP_TANH, SP_SIGMOID } sp_activation;   /* of the hidden layers */
 

@@ -1,6 +1,8 @@
 /* Every check of type, shape and order of an array stands here. */
 #include "glue.h"
 
+#include <math.h>
+
 static const char *type_name(int type)
 {
     switch (type) {
@@ -27,6 +29,25 @@ static int check_shape(PyArrayObject *array, const char *name, int ndim, const n
     return 0;
 }
 
+/* Integers of another type as int32, none of them wrapped round. */
+static PyArrayObject *to_int32(PyArrayObject *any, const char *name)
+{
+    PyArrayObject *wide = (PyArrayObject *)PyArray_FROM_OTF((PyObject *)any, NPY_INT64, NPY_ARRAY_IN_ARRAY);
+    if (!wide)
+        return NULL;
+    const npy_int64 *value = PyArray_DATA(wide);
+    for (npy_intp i = 0; i < PyArray_SIZE(wide); i++)
+        if (value[i] < INT32_MIN || value[i] > INT32_MAX) {
+            PyErr_Format(PyExc_ValueError, "%s holds %lld, which is no int32", name, (long long)value[i]);
+            DROP(wide);
+            return NULL;
+        }
+    PyArrayObject *array = (PyArrayObject *)PyArray_FROM_OTF((PyObject *)wide, NPY_INT32,
+                                                             NPY_ARRAY_IN_ARRAY | NPY_ARRAY_FORCECAST);
+    DROP(wide);
+    return array;
+}
+
 PyArrayObject *sp_in(PyObject *obj, const char *name, int type, int ndim, const npy_intp *shape)
 {
     PyArrayObject *any = (PyArrayObject *)PyArray_FROM_O(obj);
@@ -46,10 +67,30 @@ PyArrayObject *sp_in(PyObject *obj, const char *name, int type, int ndim, const 
         DROP(any);
         return NULL;
     }
-    PyArrayObject *array = (PyArrayObject *)PyArray_FROM_OTF((PyObject *)any, type,
-                                                             NPY_ARRAY_IN_ARRAY | NPY_ARRAY_FORCECAST);
+    PyArrayObject *array = type == NPY_INT32 && have != type
+                               ? to_int32(any, name)
+                               : (PyArrayObject *)PyArray_FROM_OTF((PyObject *)any, type,
+                                                                   NPY_ARRAY_IN_ARRAY | NPY_ARRAY_FORCECAST);
     DROP(any);
     return array;
+}
+
+bool sp_at_least(PyArrayObject *array, const char *name, double low)
+{
+    const bool wide = PyArray_TYPE(array) == NPY_FLOAT64;
+    for (npy_intp i = 0; i < PyArray_SIZE(array); i++) {
+        const double value = wide ? DATA(double, array)[i] : DATA(float, array)[i];
+        if (!isfinite(value) || value < low) {
+            PyObject *seen = PyFloat_FromDouble(value), *limit = PyFloat_FromDouble(low);
+            if (seen && limit)
+                PyErr_Format(PyExc_ValueError, isfinite(low) ? "%s holds %R; it must be finite and at least %R"
+                                                             : "%s holds %R; it must be finite", name, seen, limit);
+            Py_XDECREF(seen);
+            Py_XDECREF(limit);
+            return false;
+        }
+    }
+    return true;
 }
 
 PyArrayObject *sp_in_vector(PyObject *obj, const char *name, int type, npy_intp length)

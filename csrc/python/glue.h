@@ -26,6 +26,9 @@ PyArrayObject *sp_in_vector(PyObject *obj, const char *name, int type, npy_intp 
 PyArrayObject *sp_inout(PyObject *obj, const char *name, int type, int ndim, const npy_intp *shape);
 PyArrayObject *sp_inout_vector(PyObject *obj, const char *name, int type, npy_intp length);
 
+/* Every entry of a float32 or float64 array finite and at least low, or false and an error naming the array. */
+bool sp_at_least(PyArrayObject *array, const char *name, double low);
+
 PyArrayObject *sp_new(int type, int ndim, const npy_intp *shape);
 
 /* The stable ABI takes objects only as PyObject *. */
@@ -47,6 +50,9 @@ int sp_read_loss(const char *name, sp_loss *loss);
 int sp_read_family(const char *name, sp_family *family);
 /* value must be finite and at least (above, if open) low, or -1 and an error naming it. */
 int sp_check(const char *name, double value, double low, bool open);
+
+/* 0 <= value < 1, or -1 and an error naming it. */
+int sp_check_share(const char *name, double value);
 
 extern PyMethodDef sp_methods[];
 

@@ -1,6 +1,7 @@
 /* Thin wrappers of the core's functions. */
 #include "glue.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -25,6 +26,17 @@ int sp_check(const char *name, double value, double low, bool open)
                      open ? "above" : "at least", limit);
     Py_XDECREF(seen);
     Py_XDECREF(limit);
+    return -1;
+}
+
+int sp_check_share(const char *name, double value)
+{
+    if (value >= 0 && value < 1)
+        return 0;
+    PyObject *seen = PyFloat_FromDouble(value);
+    if (seen)
+        PyErr_Format(PyExc_ValueError, "%s is %R; it must be at least 0 and below 1", name, seen);
+    Py_XDECREF(seen);
     return -1;
 }
 
@@ -124,7 +136,9 @@ static PyObject *gates(PyObject *module, PyObject *args, PyObject *kwargs)
     if (!scores)
         return NULL;
     const npy_intp n = PyArray_DIM(scores, 0);
-    if ((cost_obj != Py_None && !(cost = sp_in_vector(cost_obj, "cost", NPY_FLOAT64, n))) ||
+    if (!sp_at_least(scores, "scores", -INFINITY) ||
+        (cost_obj != Py_None &&
+         (!(cost = sp_in_vector(cost_obj, "cost", NPY_FLOAT64, n)) || !sp_at_least(cost, "cost", 0))) ||
         !(g = sp_new(NPY_FLOAT64, 1, &n)))
         goto end;
     sp_status status;
@@ -132,7 +146,13 @@ static PyObject *gates(PyObject *module, PyObject *args, PyObject *kwargs)
     status = sp_gates(family, (int)n, PyArray_DATA(scores), DATA(double, cost), budget, temperature, &theta,
                       PyArray_DATA(g));
     Py_END_ALLOW_THREADS
-    if (!sp_raise(status))
+    if (status == SP_BAD_BUDGET) {
+        PyObject *seen = PyFloat_FromDouble(budget);
+        if (seen)
+            PyErr_Format(PyExc_ValueError, "budget is %R; it must be at most the cost of all %zd nodes", seen,
+                         (Py_ssize_t)n);
+        Py_XDECREF(seen);
+    } else if (!sp_raise(status))
         result = Py_BuildValue("Od", g, theta);
 end:
     DROP(scores);
@@ -151,7 +171,8 @@ static PyObject *gates_backward(PyObject *module, PyObject *args, PyObject *kwar
     sp_family family;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OddO|sO:gates_backward", names, &scores_obj, &theta, &temperature,
                                      &dgates_obj, &family_name, &cost_obj) ||
-        sp_read_family(family_name, &family) || sp_check("temperature", temperature, 0, true))
+        sp_read_family(family_name, &family) || sp_check("temperature", temperature, 0, true) ||
+        sp_check("theta", theta, -DBL_MAX, false))
         return NULL;
     PyArrayObject *scores = sp_in_vector(scores_obj, "scores", NPY_FLOAT64, -1);
     PyArrayObject *dgates = NULL, *cost = NULL, *slope = NULL, *dscores = NULL;
@@ -202,24 +223,35 @@ static PyObject *select_nodes(PyObject *module, PyObject *args, PyObject *kwargs
     (void)module;
     static char *names[] = {"scores", "layer", "n_nodes", "min_nodes", NULL};
     PyObject *scores_obj, *layer_obj;
-    int n_nodes, min_nodes;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOii:select", names, &scores_obj, &layer_obj, &n_nodes,
+    long long n_nodes, min_nodes;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOLL:select", names, &scores_obj, &layer_obj, &n_nodes,
                                      &min_nodes) ||
-        sp_check("min_nodes", min_nodes, 0, false))
+        sp_check("min_nodes", (double)min_nodes, 0, false))
         return NULL;
     PyArrayObject *scores = sp_in_vector(scores_obj, "scores", NPY_FLOAT64, -1), *layer = NULL, *keep = NULL;
     if (!scores)
         return NULL;
     const npy_intp n = PyArray_DIM(scores, 0);
-    if ((layer = sp_in_vector(layer_obj, "layer", NPY_INT32, n)) && (keep = sp_new(NPY_BOOL, 1, &n))) {
+    if (sp_at_least(scores, "scores", -INFINITY) && (layer = sp_in_vector(layer_obj, "layer", NPY_INT32, n)) &&
+        (keep = sp_new(NPY_BOOL, 1, &n))) {
         const int32_t *l = PyArray_DATA(layer);
-        sp_status status = SP_OK;
-        for (npy_intp i = 0; i < n && !status; i++)
-            if (l[i] < 0 || l[i] > SP_MAX_LAYERS)
-                status = SP_BAD_ARGUMENT;
-        if (!status)
-            status = sp_select((int)n, PyArray_DATA(scores), l, n_nodes, min_nodes, PyArray_DATA(keep));
-        if (sp_raise(status))
+        npy_intp i = 0;
+        while (i < n && l[i] >= 0 && l[i] <= SP_MAX_LAYERS)
+            i++;
+        sp_status status = SP_BAD_BUDGET;
+        if (i < n)
+            PyErr_Format(PyExc_ValueError, "layer holds %d; it must be from 0 to %d", l[i], SP_MAX_LAYERS);
+        else {
+            if (n_nodes >= 0 && n_nodes <= n)
+                status = sp_select((int)n, PyArray_DATA(scores), l, (int)n_nodes,
+                                   (int)(min_nodes < n ? min_nodes : n), PyArray_DATA(keep));
+            if (status == SP_BAD_BUDGET)
+                PyErr_Format(PyExc_ValueError, "n_nodes is %lld; it must be from min_nodes = %lld in every layer to all "
+                             "%zd nodes", n_nodes, min_nodes, (Py_ssize_t)n);
+            else
+                sp_raise(status);
+        }
+        if (PyErr_Occurred())
             CLEAR(keep);
     }
     DROP(scores);
@@ -326,7 +358,9 @@ static PyObject *adam_step(PyObject *module, PyObject *args, PyObject *kwargs)
     sp_optimizer adam = {.kind = SP_ADAM};
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOOLdddd|O:adam_step", names, &params, &grad, &m, &v, &step, &rate,
                                      &adam.beta_1, &adam.beta_2, &adam.epsilon, &decay) ||
-        sp_check("step", (double)step, 1, false) || sp_check("learning_rate", rate, 0, false))
+        sp_check("step", (double)step, 1, false) || sp_check("learning_rate", rate, 0, false) ||
+        sp_check_share("beta_1", adam.beta_1) || sp_check_share("beta_2", adam.beta_2) ||
+        sp_check("epsilon", adam.epsilon, 0, false))
         return NULL;
     return optimizer_step(&adam, params, grad, m, v, decay, step, rate);
 }
@@ -341,7 +375,7 @@ static PyObject *sgd_step(PyObject *module, PyObject *args, PyObject *kwargs)
     sp_optimizer sgd = {.kind = SP_SGD};
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOddp|O:sgd_step", names, &params, &grad, &velocity, &rate,
                                      &sgd.momentum, &nesterov, &decay) ||
-        sp_check("learning_rate", rate, 0, false))
+        sp_check("learning_rate", rate, 0, false) || sp_check("momentum", sgd.momentum, 0, false))
         return NULL;
     sgd.nesterov = nesterov;
     return optimizer_step(&sgd, params, grad, velocity, NULL, decay, 1, rate);

@@ -35,7 +35,9 @@ static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
                                      &optimizer_name, &batch_size, &optimizer.beta_1, &optimizer.beta_2,
                                      &optimizer.epsilon, &optimizer.momentum, &nesterov) ||
         sp_read_layout(widths, activation, &layout) || sp_read_loss(loss_name, &loss) ||
-        sp_check("batch_size", (double)batch_size, 1, false))
+        sp_check("batch_size", (double)batch_size, 1, false) || sp_check_share("beta_1", optimizer.beta_1) ||
+        sp_check_share("beta_2", optimizer.beta_2) || sp_check("epsilon", optimizer.epsilon, 0, false) ||
+        sp_check("momentum", optimizer.momentum, 0, false))
         return NULL;
     optimizer.nesterov = nesterov;
     if (strcmp(optimizer_name, "sgd") == 0)
@@ -119,7 +121,8 @@ static PyObject *set_shadow(TrainerObject *self, PyObject *args, PyObject *kwarg
     const int n_gates = sp_trainer_layout(self->trainer)->n_gates;
     sp_group *groups = PyMem_Calloc((size_t)n_groups + 1, sizeof *groups);
     PyArrayObject **held = PyMem_Calloc(3 * (size_t)n_groups + 1, sizeof *held);
-    bool ok = groups && held;
+    bool *covered = PyMem_Calloc((size_t)n_gates, sizeof *covered);
+    bool ok = groups && held && covered;
     if (!ok)
         PyErr_NoMemory();
     for (Py_ssize_t i = 0; ok && i < n_groups; i++) {
@@ -129,7 +132,9 @@ static PyObject *set_shadow(TrainerObject *self, PyObject *args, PyObject *kwarg
              !sp_check("rate", groups[i].rate, 0, false) &&
              (h[0] = sp_in_vector(index, "indices", NPY_INT32, -1)) &&
              (h[1] = sp_in_vector(score, "scores", NPY_FLOAT64, PyArray_DIM(h[0], 0))) &&
-             (cost == Py_None || (h[2] = sp_in_vector(cost, "cost", NPY_FLOAT64, PyArray_DIM(h[0], 0))));
+             sp_at_least(h[1], "scores", -INFINITY) &&
+             (cost == Py_None || ((h[2] = sp_in_vector(cost, "cost", NPY_FLOAT64, PyArray_DIM(h[0], 0))) &&
+                                  sp_at_least(h[2], "cost", 0)));
         if (item && !ok && !PyErr_Occurred())
             PyErr_SetString(PyExc_TypeError, "a group must be a tuple (indices, scores, cost, rate)");
         Py_XDECREF(item);
@@ -139,12 +144,16 @@ static PyObject *set_shadow(TrainerObject *self, PyObject *args, PyObject *kwarg
         groups[i].index = PyArray_DATA(h[0]);
         groups[i].score = PyArray_DATA(h[1]);
         groups[i].cost = DATA(double, h[2]);
-        for (int k = 0; ok && k < groups[i].n; k++)
-            if (groups[i].index[k] < 0 || groups[i].index[k] >= n_gates) {
-                PyErr_Format(PyExc_ValueError, "indices holds %d; this network has gates 0 to %d", groups[i].index[k],
-                             n_gates - 1);
-                ok = false;
-            }
+        for (int k = 0; ok && k < groups[i].n; k++) {
+            const int32_t gate = groups[i].index[k];
+            ok = gate >= 0 && gate < n_gates && !covered[gate];
+            if (!ok && (gate < 0 || gate >= n_gates))
+                PyErr_Format(PyExc_ValueError, "indices holds %d; this network has gates 0 to %d", gate, n_gates - 1);
+            else if (!ok)
+                PyErr_Format(PyExc_ValueError, "indices holds %d twice; a gate obeys one budget", gate);
+            else
+                covered[gate] = true;
+        }
         if (ok && groups[i].n == 0) {
             PyErr_SetString(PyExc_ValueError, "indices is empty; a group covers at least one node");
             ok = false;
@@ -162,6 +171,7 @@ static PyObject *set_shadow(TrainerObject *self, PyObject *args, PyObject *kwarg
         DROP(held[i]);
     PyMem_Free(groups);
     PyMem_Free(held);
+    PyMem_Free(covered);
     return result;
 }
 
@@ -200,6 +210,9 @@ static PyObject *gates(TrainerObject *self, PyObject *unused)
     return (PyObject *)g;
 }
 
+/* Rows times parameters in about a tenth of a second. */
+static const double SLICE = 1e9;
+
 static bool check_schedule(PyArrayObject *budget, PyArrayObject *temperature)
 {
     const double *b = PyArray_DATA(budget), *t = PyArray_DATA(temperature);
@@ -229,7 +242,7 @@ static PyObject *run(TrainerObject *self, PyObject *args, PyObject *kwargs)
         !(order = sp_in_vector(order_obj, "order", NPY_INT32, -1)))
         goto end;
     const npy_intp n = PyArray_DIM(order, 0), batch = sp_trainer_batch_size(self->trainer);
-    const npy_intp n_steps = (n + batch - 1) / batch;
+    const npy_intp n_steps = n / batch + (n % batch > 0);
     const int32_t *rows = PyArray_DATA(order);
     for (npy_intp i = 0; i < n; i++)
         if (rows[i] < 0 || rows[i] >= n_rows) {
@@ -237,13 +250,15 @@ static PyObject *run(TrainerObject *self, PyObject *args, PyObject *kwargs)
             goto end;
         }
     if (!(rate = sp_in_vector(rate_obj, "learning_rate", NPY_FLOAT32, n_steps)) ||
+        !sp_at_least(rate, "learning_rate", 0) ||
         !(decay = sp_in_vector(decay_obj, "weight_decay", NPY_FLOAT32, n_steps)) ||
+        !sp_at_least(decay, "weight_decay", 0) ||
         !(losses = sp_new(NPY_FLOAT64, 1, &n_steps)))
         goto end;
     if (enter(self))
         goto end;
     const int n_groups = sp_trainer_n_groups(self->trainer);
-    if (n_groups) {
+    if (n_groups || budget_obj != Py_None || temperature_obj != Py_None) {
         const npy_intp shape[2] = {n_steps, n_groups};
         if (!(budget = sp_in(budget_obj, "budgets", NPY_FLOAT64, 2, shape)) ||
             !(temperature = sp_in(temperature_obj, "temperatures", NPY_FLOAT64, 2, shape)) ||
@@ -252,18 +267,34 @@ static PyObject *run(TrainerObject *self, PyObject *args, PyObject *kwargs)
             goto end;
         }
     }
-    const sp_run job = {
+    sp_run job = {
         .x = PyArray_DATA(x), .target = PyArray_DATA(target), .weight = DATA(float, weight), .order = rows, .n = n,
         .rate = PyArray_DATA(rate), .decay = PyArray_DATA(decay), .budget = DATA(double, budget),
         .temperature = DATA(double, temperature), .loss = PyArray_DATA(losses),
     };
-    sp_status status;
-    int64_t done;
-    Py_BEGIN_ALLOW_THREADS
-    status = sp_trainer_run(self->trainer, &job, &done);
-    Py_END_ALLOW_THREADS
+    const int64_t few = (int64_t)(SLICE / ((double)batch * (double)layout->n_params)) + 1;   /* steps between two looks for Ctrl-C */
+    sp_status status = SP_OK;
+    bool stopped = false;
+    while (job.n > 0 && !status && !stopped) {
+        int64_t done;
+        const int64_t left = job.n;
+        job.n = left / batch < few ? left : few * batch;
+        Py_BEGIN_ALLOW_THREADS
+        status = sp_trainer_run(self->trainer, &job, &done);
+        Py_END_ALLOW_THREADS
+        job.order += job.n;
+        job.n = left - job.n;
+        job.rate += done;
+        job.decay += done;
+        job.loss += done;
+        if (n_groups) {
+            job.budget += done * n_groups;
+            job.temperature += done * n_groups;
+        }
+        stopped = PyErr_CheckSignals() < 0;
+    }
     leave(self);
-    if (!sp_raise(status)) {
+    if (!stopped && !sp_raise(status)) {
         result = (PyObject *)losses;
         losses = NULL;
     }
