@@ -1,0 +1,456 @@
+"""scikit-learn estimators: one call trains, prunes to exactly the nodes asked for, and reduces."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit, softmax
+from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin, RegressorMixin
+from sklearn.metrics import r2_score, roc_auc_score
+from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import LabelEncoder, StandardScaler
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from tqdm.auto import tqdm
+
+from .network import ACTIVATIONS, Network
+from .shadow import ShadowNetwork
+from .training import History, Settings, train
+
+F32 = NDArray[np.float32]
+
+PARAMETERS = """hidden_layer_sizes : int or sequence of int, default=(64, 64, 64, 64)
+        Nodes of each hidden layer before pruning.
+    n_nodes : int, float or None, default=0.7
+        Hidden nodes to keep: an int is the exact number, a float the fraction (rounded down) of the
+        nodes in the covered layers. None trains without shadow.
+    n_inputs : int, float or None, default=None
+        Input features to keep, in the same way. None keeps all.
+    prune_layers : sequence of int, optional
+        Hidden layers under the shadow, counted from 0; all by default.
+    activation : {"relu", "leaky_relu", "tanh", "sigmoid", "linear"}, default="relu"
+        Activation of the hidden layers.
+    alpha : float or "auto", default="auto"
+        Decoupled weight decay. "auto" follows the live size of the network, which is less decay
+        for smaller networks.
+    batch_size : int or "auto", default="auto"
+        Rows per step. "auto" is a power of two between 32 and 512 that follows the number of rows.
+    learning_rate_init : float or "auto", default="auto"
+        Largest learning rate; it rises over the first 3 % of the steps and falls to zero as a cosine.
+        "auto" is 0.005 at 512 rows per step and falls with the square root of the batch.
+    max_iter : int or "auto", default="auto"
+        Epochs. "auto" is 30, or as many as make 3,000 steps.
+    early_stopping : bool, default=False
+        Hold rows back, return the best network since the hard finish by its score on them, and stop
+        when that has not improved for `n_iter_no_change` epochs.
+    validation_fraction : float, default=0.1
+        Part of the rows held back for early stopping.
+    n_iter_no_change : int, default=10
+        Patience of early stopping, in epochs.
+    standardize : bool, default=True
+        Scale every column to mean 0 and variance 1 for the training, and fold this into `network_`.
+    random_state : int, numpy.random.RandomState or None, default=None
+        Seed of weights, scores and the order of rows.
+    verbose : bool, default=False
+        Show a progress bar."""
+
+ATTRIBUTES = """network_ : Network
+        The reduced network. It takes the user's own columns (those kept, if `n_inputs` is given).
+    support_ : list of ndarray of bool
+        Nodes kept: inputs, then each hidden layer of `hidden_layer_sizes`.
+    n_nodes_ : int
+        Hidden nodes of `network_`.
+    widths_ : tuple of int
+        Width of each hidden layer of `network_`.
+    history_ : History
+        Loss, open nodes, gates and more, per epoch.
+    loss_curve_ : list of float
+        Mean training loss per epoch.
+    n_iter_ : int
+        Epochs done."""
+
+
+class _ShadowEstimator(BaseEstimator):  # type: ignore[misc]
+    def __init__(
+        self,
+        hidden_layer_sizes: int | Sequence[int] = (64, 64, 64, 64),
+        n_nodes: float | None = 0.7,
+        *,
+        n_inputs: float | None = None,
+        prune_layers: Sequence[int] | None = None,
+        activation: str = "relu",
+        alpha: float | str = "auto",
+        batch_size: int | str = "auto",
+        learning_rate_init: float | str = "auto",
+        max_iter: int | str = "auto",
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        standardize: bool = True,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.n_nodes = n_nodes
+        self.n_inputs = n_inputs
+        self.prune_layers = prune_layers
+        self.activation = activation
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate_init = learning_rate_init
+        self.max_iter = max_iter
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.standardize = standardize
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Train, prune and reduce in one run.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, n_features)
+            Rows; any real dtype, never changed. No NaN, no infinity, not sparse.
+        y : array_like of shape (n,)
+            Labels or target values.
+        sample_weight : array_like of shape (n,), optional
+            Weights of the rows, for example Monte Carlo weights; they may be negative, but their sum
+            must be positive.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            For unusable data, or a budget that cannot be met.
+        """
+        return self._fit(X, y, sample_weight, None)
+
+    def retrain(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Train the reduced layout as a new, independent network.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`. X has all columns; those pruned away are not used.
+
+        Returns
+        -------
+        ShadowClassifier or ShadowRegressor
+            A fitted estimator of that layout, without shadow; this one stays as it is.
+        """
+        check_is_fitted(self)
+        parameters = self.get_params() | {
+            "hidden_layer_sizes": self.widths_, "n_nodes": None, "n_inputs": None, "prune_layers": None
+        }  # fmt: skip
+        return type(self)(**parameters)._fit(X, y, sample_weight, self.support_[0])
+
+    def _fit(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, columns: NDArray[np.bool_] | None
+    ) -> Self:
+        X, y = validate_data(
+            self, X, y, dtype=[np.float64, np.float32], multi_output=True, ensure_min_samples=2,
+            y_numeric=self._numeric_target,
+        )  # fmt: skip
+        target, n_outputs = self._targets(y)
+        weight = _check_weights(sample_weight, len(X))
+        hidden = self._check_parameters()
+        if columns is not None:
+            if len(columns) != X.shape[1]:
+                raise ValueError(f"X has {X.shape[1]} columns; the network was pruned with {len(columns)}")
+            X = X[:, columns]
+        settings = self._settings(len(X))
+        rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
+
+        score = None
+        if self.early_stopping:
+            strata = y if isinstance(self, ClassifierMixin) else None
+            rows, held = train_test_split(
+                np.arange(len(X)), test_size=self.validation_fraction, stratify=strata,
+                random_state=int(rng.integers(2**31)),
+            )  # fmt: skip
+            x_held, t_held, w_held = X[held], target[held], None if weight is None else weight[held]
+            X, target, weight = X[rows], target[rows], None if weight is None else weight[rows]
+        if weight is not None:
+            weight = (weight / weight.mean()).astype(np.float32)
+        scaler = StandardScaler().fit(X) if self.standardize else None
+        x = np.ascontiguousarray(X if scaler is None else scaler.transform(X), np.float32)
+        if not np.isfinite(x).all():
+            raise ValueError("X holds values beyond the range of float32 (3.4e38); scale it first")
+        if self.early_stopping:
+            x_held = np.ascontiguousarray(x_held if scaler is None else scaler.transform(x_held), np.float32)
+
+            def score(net: Network) -> float:
+                return self._validation_score(net.forward(x_held, keep=False), t_held, w_held)
+
+        network = Network([x.shape[1], *hidden, n_outputs], self.activation, rng)
+        shadow = None
+        if self.n_nodes is not None or self.n_inputs is not None:
+            shadow = ShadowNetwork(
+                network, self.n_nodes, layers=self.prune_layers, inputs=self.n_inputs, random_state=rng
+            )
+        with tqdm(total=settings.epochs, disable=not self.verbose, unit="epoch", desc=type(self).__name__) as bar:
+
+            def tick(_done: int, _all: int, history: History) -> None:
+                bar.set_postfix(loss=f"{history.loss[-1]:.4f}", nodes=f"{history.n_nodes[-1]:.0f}", refresh=False)
+                bar.update()
+
+            network, support, history = train(
+                network, shadow, x, target, weight, settings, rng, score=score, progress=tick
+            )
+        if scaler is not None:
+            _fold_inputs(network, scaler.mean_[support[0]], scaler.scale_[support[0]])
+        self._fold_outputs(network)
+        if columns is not None:
+            support[0] = columns
+        self.network_ = network
+        self.support_ = support
+        self.history_ = history
+        self.loss_curve_ = history.loss
+        self.n_iter_ = len(history.loss)
+        self.n_nodes_ = network.n_nodes
+        self.widths_ = network.widths[1:-1]
+        return self
+
+    _numeric_target = False
+
+    def _targets(self, y: NDArray[Any]) -> tuple[F32, int]:
+        raise NotImplementedError
+
+    def _validation_score(self, z: F32, target: F32, weight: NDArray[Any] | None) -> float:
+        raise NotImplementedError
+
+    def _fold_outputs(self, network: Network) -> None:
+        """Undo a scaling of the targets in the last layer; nothing to do for classes."""
+
+    def _loss(self) -> str:
+        raise NotImplementedError
+
+    def _check_parameters(self) -> list[int]:
+        sizes = self.hidden_layer_sizes
+        hidden = [sizes] if isinstance(sizes, numbers.Integral) else list(sizes)
+        if any(isinstance(n, bool) or not isinstance(n, numbers.Integral) or n < 1 for n in hidden):
+            raise ValueError(f"hidden_layer_sizes is {sizes!r}; it must hold whole numbers, at least 1")
+        if self.activation not in ACTIVATIONS:
+            raise ValueError(f"activation is {self.activation!r}; it must be one of {', '.join(ACTIVATIONS)}")
+        for name, low, kind in (
+            ("alpha", 0, numbers.Real),
+            ("batch_size", 1, numbers.Integral),
+            ("learning_rate_init", 1e-12, numbers.Real),
+            ("max_iter", 1, numbers.Integral),
+            ("n_iter_no_change", 1, numbers.Integral),
+        ):
+            value = getattr(self, name)
+            if isinstance(value, str) and value == "auto" and name != "n_iter_no_change":
+                continue
+            if isinstance(value, bool) or not isinstance(value, kind) or not low <= value < math.inf:
+                what = "a whole number" if kind is numbers.Integral else "a finite number"
+                auto = "" if name == "n_iter_no_change" else ' or "auto"'
+                raise ValueError(f"{name} is {value!r}; it must be {what}, at least {low}{auto}")
+        if self.early_stopping and not 0 < self.validation_fraction < 1:
+            raise ValueError(f"validation_fraction is {self.validation_fraction!r}; it must be between 0 and 1")
+        return [int(n) for n in hidden]
+
+    def _settings(self, n_rows: int) -> Settings:
+        batch = self.batch_size
+        if batch == "auto":
+            batch = 2 ** int(np.clip(np.log2(max(n_rows, 2) / 64), 5, 9))
+        batch = int(min(batch, n_rows))
+        rate = self.learning_rate_init
+        if rate == "auto":
+            rate = 5e-3 * math.sqrt(batch / 512)
+        epochs = self.max_iter
+        if epochs == "auto":
+            epochs = max(30, math.ceil(3000 / math.ceil(n_rows / batch)))
+        return Settings(
+            loss=self._loss(),
+            epochs=int(epochs),
+            batch_size=batch,
+            learning_rate=float(rate),
+            weight_decay=None if self.alpha == "auto" else float(self.alpha),
+            patience=self.n_iter_no_change if self.early_stopping else None,
+        )
+
+    def _outputs(self, X: ArrayLike) -> F32:
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        if not self.support_[0].all():
+            X = X[:, self.support_[0]]
+        return self.network_.forward(X, keep=False)
+
+
+class ShadowClassifier(ClassifierMixin, _ShadowEstimator):  # type: ignore[misc]
+    __doc__ = f"""Neural-network classifier pruned to an exact number of nodes while it trains.
+
+    Binary problems have one logit and binary cross-entropy, others a softmax over the classes. The
+    equations are those of `ShadowNetwork`.
+
+    Parameters
+    ----------
+    {PARAMETERS}
+
+    Attributes
+    ----------
+    {ATTRIBUTES}
+    classes_ : ndarray of shape (n_classes,)
+        Labels.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> clf = ShadowClassifier((32, 32), n_nodes=10, random_state=0).fit(X, y)
+    >>> clf.n_nodes_
+    10
+    """
+
+    def _targets(self, y: NDArray[Any]) -> tuple[F32, int]:
+        y = column_or_1d(y, warn=True)
+        check_classification_targets(y)
+        encoder = LabelEncoder().fit(y)
+        self.classes_ = encoder.classes_
+        if len(self.classes_) < 2:
+            raise ValueError(f"y holds only one class, {self.classes_[0]!r}; a classifier needs at least two")
+        index = encoder.transform(y)
+        if len(self.classes_) == 2:
+            return np.ascontiguousarray(index[:, None], np.float32), 1
+        return np.eye(len(self.classes_), dtype=np.float32)[index], len(self.classes_)
+
+    def _loss(self) -> str:
+        return "binary_crossentropy" if len(self.classes_) == 2 else "categorical_crossentropy"
+
+    def _validation_score(self, z: F32, target: F32, weight: NDArray[Any] | None) -> float:
+        if weight is not None and weight.min() < 0:
+            weight = None  # an area under a curve with negative steps is no score
+        if len(self.classes_) == 2:
+            return float(roc_auc_score(target[:, 0], z[:, 0], sample_weight=weight))
+        return float(np.average(z.argmax(1) == target.argmax(1), weights=weight))
+
+    def decision_function(self, X: ArrayLike) -> F32:
+        """Logits.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n,) for two classes, else (n, n_classes), float32
+        """
+        z = self._outputs(X)
+        return z[:, 0] if len(self.classes_) == 2 else z
+
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Class probabilities.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n, n_classes), float64
+        """
+        z = self._outputs(X).astype(np.float64)
+        if z.shape[1] == 1:
+            return np.hstack([expit(-z), expit(z)])
+        return np.asarray(softmax(z, axis=1))
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Most probable class of each row.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n,), dtype of the labels
+        """
+        z = self._outputs(X)
+        index = (z[:, 0] > 0).astype(np.intp) if z.shape[1] == 1 else z.argmax(axis=1)
+        return np.asarray(self.classes_[index])
+
+
+class ShadowRegressor(MultiOutputMixin, RegressorMixin, _ShadowEstimator):  # type: ignore[misc]
+    __doc__ = f"""Neural-network regressor pruned to an exact number of nodes while it trains.
+
+    Squared error; targets are standardised for the training, and this is folded into `network_`.
+
+    Parameters
+    ----------
+    {PARAMETERS}
+
+    Attributes
+    ----------
+    {ATTRIBUTES}
+    """
+
+    _numeric_target = True
+
+    def _targets(self, y: NDArray[Any]) -> tuple[F32, int]:
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        self._flat = y.ndim == 1
+        rows = y.reshape(len(y), -1).astype(np.float64)
+        self._target_scaler = StandardScaler().fit(rows)
+        return np.ascontiguousarray(self._target_scaler.transform(rows), np.float32), rows.shape[1]
+
+    def _loss(self) -> str:
+        return "squared_error"
+
+    def _validation_score(self, z: F32, target: F32, weight: NDArray[Any] | None) -> float:
+        return float(r2_score(target, z, sample_weight=weight))
+
+    def _fold_outputs(self, network: Network) -> None:
+        w, b = network.weights[-1], network.biases[-1]
+        w *= self._target_scaler.scale_
+        b[:] = b * self._target_scaler.scale_ + self._target_scaler.mean_
+
+    def predict(self, X: ArrayLike) -> F32:
+        """Predicted values.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n,) or (n, n_targets) as the y of `fit`, float32
+        """
+        z = self._outputs(X)
+        return z[:, 0] if self._flat else z
+
+
+def _check_weights(sample_weight: ArrayLike | None, n: int) -> NDArray[np.float64] | None:
+    if sample_weight is None:
+        return None
+    weight = np.full(n, sample_weight, float) if np.isscalar(sample_weight) else np.asarray(sample_weight, float)
+    if weight.shape != (n,):
+        raise ValueError(f"sample_weight has shape {weight.shape}; it needs ({n},), one for every row of X")
+    if not np.isfinite(weight).all():
+        raise ValueError("sample_weight holds NaN or infinity; every weight must be finite")
+    if weight.sum() <= 0:
+        raise ValueError(
+            f"sample_weight adds up to {weight.sum():g}, which is zero or less; the sum must be positive "
+            "(single weights may be negative)"
+        )
+    return weight
+
+
+def _fold_inputs(network: Network, mean: NDArray[np.float64], scale: NDArray[np.float64]) -> None:
+    """Standardisation of the inputs, (x - mean)/scale, into the first layer."""
+    w, b = network.weights[0], network.biases[0]
+    folded = w / scale[:, None]
+    b -= (mean @ folded).astype(np.float32)
+    w[:] = folded

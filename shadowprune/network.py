@@ -1,0 +1,322 @@
+"""Dense networks: widths, parameter views, forward and backward, reduction, files."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import _core
+
+F32 = NDArray[np.float32]
+ACTIVATIONS = ("relu", "leaky_relu", "tanh", "sigmoid", "linear")
+FORMAT = "shadowprune network"
+KEEP_ROWS = 65536  # forward passes up to this many rows remember what backward needs
+
+
+class Network:
+    """A dense network with one flat block of parameters.
+
+    Hidden layers share one activation; the output layer is linear, so outputs are logits (or the
+    predicted values of a regression).
+
+    Parameters
+    ----------
+    widths : sequence of int
+        Nodes per layer: inputs, hidden layers, outputs. 2 to 33 entries, each at least 1.
+    activation : {"relu", "leaky_relu", "tanh", "sigmoid", "linear"}, default="relu"
+        Activation of the hidden layers. The slope of leaky_relu is 0.01.
+    random_state : int, numpy.random.Generator or None, default=None
+        Seed of the initial weights: normal with variance 2/n_in for relu and leaky_relu (He et al.,
+        ICCV 2015), 2/(n_in + n_out) for the others and the last layer (Glorot and Bengio, AISTATS
+        2010). Biases start at zero.
+
+    Attributes
+    ----------
+    params : ndarray of shape (n_params,), float32
+        All parameters; per layer W (n_in, n_out) row by row, then b (n_out,). Change it in place.
+    weights, biases : list of ndarray
+        Views of `params`, one per dense layer: (n_in, n_out) and (n_out,), float32.
+
+    Raises
+    ------
+    ValueError
+        If a width is below 1, there are too few or too many layers, or the activation is unknown.
+
+    Examples
+    --------
+    >>> net = Network([40, 64, 64, 1], random_state=0)
+    >>> net.n_nodes, net.n_multiplications
+    (128, 6720)
+    """
+
+    def __init__(
+        self,
+        widths: Sequence[int],
+        activation: str = "relu",
+        random_state: int | np.random.Generator | None = None,
+    ) -> None:
+        self.widths = _check_widths(widths)
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation is {activation!r}; it must be one of {', '.join(ACTIVATIONS)}")
+        self.activation = activation
+        self.params: F32 = np.zeros(_core.n_params(self.widths), np.float32)
+        self._model: _core.Model | None = None
+        rng = np.random.default_rng(random_state)
+        for layer, w in enumerate(self.weights):
+            n_in, n_out = w.shape
+            he = activation in ("relu", "leaky_relu") and layer < len(self.widths) - 2
+            w[:] = rng.normal(0, np.sqrt(2 / n_in if he else 2 / (n_in + n_out)), w.shape)
+
+    @classmethod
+    def from_params(cls, widths: Sequence[int], params: ArrayLike, activation: str = "relu") -> Network:
+        """Network with given parameters, copied.
+
+        Parameters
+        ----------
+        widths : sequence of int
+            As for the class.
+        params : array_like of shape (n_params,)
+            Flat block of parameters.
+        activation : str, default="relu"
+            As for the class.
+
+        Raises
+        ------
+        ValueError
+            If the block has another length than the widths need.
+        """
+        net = cls.__new__(cls)
+        net.widths = _check_widths(widths)
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation is {activation!r}; it must be one of {', '.join(ACTIVATIONS)}")
+        net.activation = activation
+        net.params = np.array(params, np.float32)
+        net._model = None
+        wanted = _core.n_params(net.widths)
+        if net.params.shape != (wanted,):
+            raise ValueError(f"params has shape {net.params.shape}; widths {net.widths} need ({wanted},)")
+        return net
+
+    @property
+    def n_nodes(self) -> int:
+        """Hidden nodes in all."""
+        return sum(self.widths[1:-1])
+
+    @property
+    def n_multiplications(self) -> int:
+        """Multiplications of one evaluation, which is also the number of weights."""
+        return sum(a * b for a, b in zip(self.widths, self.widths[1:], strict=False))
+
+    @property
+    def weights(self) -> list[F32]:
+        """Views of the weights, (n_in, n_out) per dense layer."""
+        return [w for w, _ in self._views()]
+
+    @property
+    def biases(self) -> list[F32]:
+        """Views of the biases, (n_out,) per dense layer."""
+        return [b for _, b in self._views()]
+
+    def _views(self) -> list[tuple[F32, F32]]:
+        views, at = [], 0
+        for n_in, n_out in zip(self.widths, self.widths[1:], strict=False):
+            w = self.params[at : at + n_in * n_out].reshape(n_in, n_out)
+            at += n_in * n_out
+            views.append((w, self.params[at : at + n_out]))
+            at += n_out
+        return views
+
+    def forward(self, x: ArrayLike, gates: Sequence[ArrayLike] | None = None, *, keep: bool | None = None) -> F32:
+        """Logits of a batch.
+
+        Parameters
+        ----------
+        x : array_like of shape (n, n_inputs)
+            Any real dtype and memory order; converted to float32, never changed.
+        gates : list of array_like, optional
+            One array per hidden layer, or the inputs' first and then one per hidden layer; each of
+            shape (width,). The gate of a node multiplies its output after the activation.
+        keep : bool, optional
+            Remember the activations for `backward`. By default up to 65,536 rows.
+
+        Returns
+        -------
+        ndarray of shape (n, n_outputs), float32
+
+        Raises
+        ------
+        ValueError, TypeError
+            If x or a gate has the wrong shape or holds no real numbers.
+        """
+        if keep is None:
+            keep = len(np.shape(x)) == 2 and len(x) <= KEEP_ROWS  # type: ignore[arg-type]
+        flat = None
+        if gates is not None:
+            flat = self.join(gates, np.float32, 1.0, "gates")
+            self._gated_inputs = len(gates) == len(self.widths) - 1
+        else:
+            self._gated_inputs = False
+        return self._compiled().forward(self.params, x, flat, keep)
+
+    def backward(self, dz: ArrayLike) -> tuple[F32, list[F32]]:
+        """Gradients of the last forward pass, once.
+
+        Parameters
+        ----------
+        dz : array_like of shape (n, n_outputs)
+            Gradient of the loss with respect to the logits.
+
+        Returns
+        -------
+        dparams : ndarray of shape (n_params,), float32
+            Gradient with respect to `params`.
+        dgates : list of ndarray
+            Gradient with respect to the gates, one array per array of gates passed to `forward`
+            (per hidden layer if none was).
+
+        Raises
+        ------
+        ValueError
+            Without a forward pass that kept its activations, or if dz has another shape.
+        """
+        dparams, flat = self._compiled().backward(np.asarray(dz))
+        parts = self.split(flat)
+        return dparams, parts if self._gated_inputs else parts[1:]
+
+    def reduce(self, support: Sequence[ArrayLike]) -> Network:
+        """The network without its dead nodes.
+
+        Its outputs equal, bit for bit, those of this network with the dead nodes' gates at zero and
+        the others at one.
+
+        Parameters
+        ----------
+        support : list of array_like of bool
+            Nodes to keep: one mask per hidden layer, or the inputs' first and then one per hidden
+            layer.
+
+        Raises
+        ------
+        ValueError
+            If a mask has another length than its layer, or leaves a layer without nodes.
+        """
+        keep = self.join(support, np.bool_, True, "support")
+        for layer, mask in enumerate(self.split(keep)):
+            if not mask.any():
+                name = f"hidden layer {layer - 1}" if layer else "the inputs"
+                raise ValueError(f"support keeps no node of {name}; every layer needs at least one")
+        widths = [int(mask.sum()) for mask in self.split(keep)] + [self.widths[-1]]
+        return Network.from_params(widths, _core.reduce(self.widths, self.params, keep), self.activation)
+
+    def join(self, parts: Sequence[ArrayLike], dtype: type, fill: Any, name: str) -> NDArray[Any]:
+        """One flat array over inputs and hidden nodes from a list per layer; inputs may be left out."""
+        layers = self.widths[:-1]
+        if not isinstance(parts, (list, tuple)) or len(parts) not in (len(layers) - 1, len(layers)):
+            raise ValueError(
+                f"{name} must be a list of {len(layers) - 1} arrays (hidden layers) or {len(layers)} "
+                f"(inputs first); got {len(parts) if isinstance(parts, (list, tuple)) else type(parts).__name__}"
+            )
+        if len(parts) < len(layers):
+            parts = [np.full(layers[0], fill, dtype), *parts]
+        arrays = []
+        for i, (width, part) in enumerate(zip(layers, parts, strict=True)):
+            array = np.asarray(part)
+            if array.shape != (width,):
+                raise ValueError(f"{name}: array {i} (0 = inputs) has shape {array.shape}; it needs ({width},)")
+            if dtype is np.bool_ and array.dtype != np.bool_:
+                raise TypeError(f"{name}: array {i} (0 = inputs) has dtype {array.dtype}; it needs bool")
+            arrays.append(array.astype(dtype))
+        return np.concatenate(arrays)
+
+    def split(self, flat: NDArray[Any]) -> list[NDArray[Any]]:
+        """A flat array over inputs and hidden nodes as a list: inputs, then each hidden layer."""
+        return np.split(flat, np.cumsum(self.widths[:-2]))
+
+    def copy(self) -> Network:
+        """An independent copy."""
+        return Network.from_params(self.widths, self.params, self.activation)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the network to a file (npz with a JSON header, no pickle).
+
+        The file appears whole or not at all.
+
+        Parameters
+        ----------
+        path : path-like
+            Name of the file, taken as it is.
+
+        Returns
+        -------
+        pathlib.Path
+        """
+        path = Path(path)
+        header = {"format": FORMAT, "version": 1, "widths": self.widths, "activation": self.activation}
+        with NamedTemporaryFile(dir=path.parent, prefix=path.name, suffix=".part", delete=False) as file:
+            try:
+                np.savez(file, header=np.array(json.dumps(header)), params=self.params)
+                file.close()
+                os.replace(file.name, path)
+            except BaseException:
+                file.close()
+                os.unlink(file.name)
+                raise
+        return path
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Network:
+        """Read a network written by `save`.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If the file is truncated or holds something else.
+        """
+        try:
+            with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
+                header = json.loads(str(file["header"]))
+                params = file["params"]
+            if header["format"] != FORMAT:
+                raise ValueError(f"its format is {header['format']!r}")
+            if header["version"] != 1:
+                raise ValueError(f"its version is {header['version']}; this shadowprune reads version 1")
+            if params.dtype != np.float32 or not np.isfinite(params).all():
+                raise ValueError("its parameters are not finite float32 numbers")
+            return cls.from_params(header["widths"], params, header["activation"])
+        except (KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise ValueError(f"{os.fspath(path)} is not a whole shadowprune network: {error}") from error
+
+    def _compiled(self) -> _core.Model:
+        if self._model is None:
+            self._model = _core.Model(self.widths, self.activation)
+        return self._model
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_model": None}
+
+    def __repr__(self) -> str:
+        return (
+            f"Network({'-'.join(map(str, self.widths))}, {self.activation}: {self.n_nodes} nodes, "
+            f"{self.n_multiplications} multiplications)"
+        )
+
+
+def _check_widths(widths: Sequence[int]) -> tuple[int, ...]:
+    array = np.asarray(widths)
+    if array.ndim != 1 or not 2 <= len(array) <= _core.MAX_LAYERS + 1 or array.dtype.kind not in "iu":
+        raise ValueError(
+            f"widths is {widths!r}; it must hold 2 to {_core.MAX_LAYERS + 1} whole numbers: inputs, hidden layers, outputs"
+        )
+    if array.min() < 1:
+        raise ValueError(f"widths is {widths!r}; every layer needs at least one node")
+    return tuple(int(w) for w in array)

@@ -1,0 +1,270 @@
+"""One training run: schedules, the loop over steps, the hard finish, and what happened."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _core
+from .network import Network
+from .shadow import STAGE, ShadowNetwork
+
+F32 = NDArray[np.float32]
+
+WARMUP = 0.03  # part of the training over which the learning rate rises
+CHUNK = 4e9  # floating-point operations between two looks at Ctrl-C: well below a second
+
+
+@dataclass
+class History:
+    """What happened, one entry per epoch.
+
+    Attributes
+    ----------
+    loss : list of float
+        Mean training loss.
+    learning_rate, weight_decay : list of float
+        At the last step of the epoch.
+    n_nodes : list of float
+        Open hidden nodes: the soft count during the gate stage, the exact one after it.
+    validation_score : list of float
+        Score on the validation rows, empty without early stopping.
+    gates : list of ndarray
+        Gates of inputs and hidden nodes at the end of every epoch of the gate stage, float32.
+    gap : float
+        Soft-to-hard gap at the hard finish: |K - sum of the kept gates|, largest over budgets; 0 without shadow.
+    """
+
+    loss: list[float] = field(default_factory=list)
+    learning_rate: list[float] = field(default_factory=list)
+    weight_decay: list[float] = field(default_factory=list)
+    n_nodes: list[float] = field(default_factory=list)
+    validation_score: list[float] = field(default_factory=list)
+    gates: list[F32] = field(default_factory=list)
+    gap: float = 0.0
+
+
+@dataclass
+class Settings:
+    """Numbers of one training run, all decided."""
+
+    loss: str
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float | None  # None: follows the live size of the network
+    optimizer: str = "adam"
+    patience: int | None = None  # epochs without a better validation score, after the hard finish
+
+
+def live_weight_decay(n_weights: float) -> float:
+    """Weight decay for a network of so many weights: 1 for the 40-64-64-64-64-1 of METHOD, less for smaller ones.
+
+    The square root follows the best values found per budget (0.5, 0.3, 0.2, 0.2, 0.1 at 70, 30, 20, 10, 5 % of
+    its nodes).
+    """
+    return min(1.0, math.sqrt(n_weights / 15000))
+
+
+def train(
+    network: Network,
+    shadow: ShadowNetwork | None,
+    x: F32,
+    target: F32,
+    weight: F32 | None,
+    settings: Settings,
+    rng: np.random.Generator,
+    *,
+    score: Callable[[Network], float] | None = None,
+    progress: Callable[[int, int, History], None] | None = None,
+) -> tuple[Network, list[NDArray[np.bool_]], History]:
+    """Train network and shadow in one run and take the dead nodes off on the way.
+
+    Parameters
+    ----------
+    network : Network
+        Where to start; not changed.
+    shadow : ShadowNetwork or None
+        Shadow over it, changed; None trains without.
+    x, target : ndarray of shape (n, n_inputs) and (n, n_outputs), float32
+        Rows.
+    weight : ndarray of shape (n,), float32, or None
+        Weights of the rows, with mean one.
+    settings : Settings
+    rng : numpy.random.Generator
+        Order of the rows.
+    score : callable, optional
+        Score of a network, for early stopping: the best network since the hard finish is returned.
+    progress : callable, optional
+        Called with (epochs done, epochs, history) after every epoch.
+
+    Returns
+    -------
+    network : Network
+        With exactly the nodes asked for.
+    support : list of ndarray of bool
+        Nodes kept: inputs, then each hidden layer.
+    history : History
+
+    Raises
+    ------
+    ValueError
+        If the training diverges.
+    """
+    run = _Run(network, shadow, x, target, weight, settings)
+    best: tuple[float, Network | None] = (-math.inf, None)
+    waited = 0
+    epoch = 0
+    try:
+        for epoch in range(settings.epochs):
+            run.epoch(epoch, rng.permutation(len(x)).astype(np.int32))
+            if score and not run.soft:
+                current = run.network()
+                run.history.validation_score.append(score(current))
+                waited += 1
+                if run.history.validation_score[-1] > best[0]:
+                    best, waited = (run.history.validation_score[-1], current), 0
+            if progress:
+                progress(epoch + 1, settings.epochs, run.history)
+            if settings.patience is not None and waited >= settings.patience:
+                break
+    except KeyboardInterrupt:
+        warnings.warn(
+            f"training interrupted in epoch {epoch + 1} of {settings.epochs}; the network has the nodes asked for "
+            "but is less trained",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    if run.soft:
+        run.harden()
+    return best[1] or run.network(), run.support, run.history
+
+
+class _Run:
+    """State of one run: the trainer of the present layout, and where the schedule stands."""
+
+    def __init__(
+        self, network: Network, shadow: ShadowNetwork | None, x: F32, target: F32, weight: F32 | None,
+        settings: Settings,
+    ) -> None:  # fmt: skip
+        self.layout = network
+        self.x, self.target, self.weight = x, target, weight
+        self.settings = settings
+        self.shadow = shadow
+        self.soft = shadow is not None and not shadow.trivial
+        self.support = network.split(np.ones(sum(network.widths[:-1]), np.bool_))
+        self.history = History()
+        self.n_steps = settings.epochs * -(-len(x) // settings.batch_size)
+        self.finish = max(1, round(STAGE * self.n_steps)) if self.soft else 0
+        self.step = 0
+        self.last = (0.0, 0.0)  # learning rate and weight decay of the last step
+        zeros = np.zeros_like(network.params)
+        self._start(network, network.params, zeros, zeros, 0)
+        if self.soft and shadow:
+            self.trainer.set_shadow([(g.index, g.scores, None, g.rate) for g in shadow.groups], shadow.family)
+
+    def _start(self, network: Network, params: F32, m: F32, v: F32, step: int) -> None:
+        s = self.settings
+        self.layout = network
+        self.trainer = _core.Trainer(network.widths, network.activation, s.loss, s.optimizer, s.batch_size)
+        self.trainer.set_state(params, m, v, step)
+
+    def network(self) -> Network:
+        """The network as it stands."""
+        return Network.from_params(self.layout.widths, self.trainer.get_state()[0], self.layout.activation)
+
+    def epoch(self, epoch: int, order: NDArray[np.int32]) -> None:
+        """One pass over the rows, in pieces that end at the hard finish or when Ctrl-C wants a look."""
+        batch = self.settings.batch_size
+        steps = -(-len(order) // batch)
+        begin = epoch * steps
+        piece = max(1, int(CHUNK / (6 * batch * self.layout.n_multiplications)))
+        losses = []
+        while self.step < begin + steps:
+            end = min(self.step + piece, begin + steps)
+            if self.soft and self.step < self.finish:
+                end = min(end, self.finish)
+            rows = order[(self.step - begin) * batch : (end - begin) * batch]
+            losses.append(self._advance(rows, np.arange(self.step, end)))
+            self.step = end
+            if self.soft and self.step >= self.finish:
+                self.harden()
+        self.history.loss.append(float(np.mean(np.concatenate(losses))))
+        self.history.learning_rate.append(self.last[0])
+        self.history.weight_decay.append(self.last[1])
+        self.history.n_nodes.append(self._open_nodes())
+        if self.soft:
+            self.history.gates.append(self.trainer.gates())
+
+    def _advance(self, rows: NDArray[np.int32], steps: NDArray[Any]) -> NDArray[np.float64]:
+        s = self.settings
+        part = steps / self.n_steps
+        warm = np.minimum(1.0, (steps + 1) / max(1.0, WARMUP * self.n_steps))
+        rate = s.learning_rate * warm * 0.5 * (1 + np.cos(np.pi * part))
+        budgets = temperatures = None
+        groups = self.shadow.groups if self.soft and self.shadow else []
+        if groups:
+            budgets = np.stack([g.budget(part) for g in groups], axis=1)
+            temperatures = np.stack([g.temperature(part) for g in groups], axis=1)
+        decay = np.full(len(steps), s.weight_decay) if s.weight_decay is not None else self._live_decay(part)
+        try:
+            losses = self.trainer.run(
+                self.x, self.target, self.weight, rows, rate.astype(np.float32), decay.astype(np.float32), budgets,
+                temperatures,
+            )  # fmt: skip
+        except RuntimeError as error:
+            raise self._diverged() from error
+        if not np.isfinite(losses).all():
+            raise self._diverged()
+        self.last = (float(rate[-1]), float(decay[-1]))
+        return losses
+
+    def _diverged(self) -> ValueError:
+        return ValueError(
+            f"the training diverged near step {self.step} of {self.n_steps} (the loss is not finite); lower "
+            f"learning_rate_init, which is {self.settings.learning_rate:g}, or look for huge values in X or y"
+        )
+
+    def _live_decay(self, part: NDArray[Any]) -> NDArray[np.float64]:
+        """Weight decay of the size the network has at each step, every covered layer shrinking alike."""
+        open_part = {"nodes": np.ones_like(part), "inputs": np.ones_like(part)}
+        covered: set[int] = set()
+        for g in self.shadow.groups if self.soft and self.shadow else []:
+            open_part[g.name] = g.budget(part) / g.total
+            covered |= set(g.layer.tolist())
+        widths = [
+            w * (open_part["nodes" if layer else "inputs"] if layer in covered else 1.0)
+            for layer, w in enumerate(self.layout.widths)
+        ]
+        n_weights = sum(a * b for a, b in zip(widths, widths[1:], strict=False))
+        return np.array([live_weight_decay(n) for n in np.broadcast_to(n_weights, part.shape)])
+
+    def _open_nodes(self) -> float:
+        if not self.soft:
+            return float(self.layout.n_nodes)
+        return float(self.trainer.gates()[self.layout.widths[0] :].sum())
+
+    def harden(self) -> None:
+        """Hard finish: keep the best nodes, move weights and moments to the reduced layout."""
+        shadow = self.shadow
+        if shadow is None:
+            return
+        for group, scores in zip(shadow.groups, self.trainer.get_shadow(), strict=True):
+            group.scores[:] = scores
+        self.support = shadow.support()
+        keep = np.concatenate(self.support)
+        gates = self.trainer.gates()
+        for group in shadow.groups:
+            kept = group.index[keep[group.index]]
+            self.history.gap = max(self.history.gap, abs(group.keep - float(gates[kept].sum())))
+        params, m, v, step = self.trainer.get_state()
+        small = self.layout.reduce(self.support)
+        widths = self.layout.widths
+        self.soft = False
+        self._start(small, *(_core.reduce(widths, block, keep) for block in (params, m, v)), step)
