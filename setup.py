@@ -13,7 +13,15 @@ LIMITED = not sysconfig.get_config_var("Py_GIL_DISABLED")  # the stable ABI does
 SANITIZE = os.environ.get("SHADOWPRUNE_SANITIZE")  # for example "address,undefined" or "thread"
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 
-FLAGS = ["-std=gnu11", "-O3", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math", "-Wall", "-Wextra"]
+FLAGS = [
+    "-std=gnu11",
+    "-O3",
+    "-fvisibility=hidden",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-Wall",
+    "-Wextra",
+]
 LINK = ["-lm", "-pthread"]
 if SANITIZE:
     FLAGS += [f"-fsanitize={SANITIZE}", "-fno-omit-frame-pointer", "-g"]
@@ -24,7 +32,14 @@ KERNEL_FLAGS = [*FLAGS, "-Wno-psabi"]
 TARGETS = {"baseline": []}
 if X86:
     TARGETS["avx2"] = ["-mavx2", "-mfma"]
-    TARGETS["avx512"] = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mprefer-vector-width=512"]
+    TARGETS["avx512"] = [
+        "-mavx512f",
+        "-mavx512bw",
+        "-mavx512dq",
+        "-mavx512vl",
+        "-mfma",
+        "-mprefer-vector-width=512",
+    ]
 
 INCLUDE = ["csrc", "csrc/kernels"]
 HEADERS = ["csrc/shadowprune.h", "csrc/packed.h", "csrc/kernels/kernels.h"]

@@ -156,7 +156,7 @@ class _ShadowEstimator(BaseEstimator):  # type: ignore[misc]
         return type(self)(**parameters)._fit(X, y, sample_weight, self.support_[0])
 
     def _fit(
-        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, columns: NDArray[np.bool_] | None
+        self, X: Any, y: Any, sample_weight: ArrayLike | None, columns: NDArray[np.bool_] | None
     ) -> Self:
         X, y = validate_data(
             self, X, y, dtype=[np.float64, np.float32], multi_output=True, ensure_min_samples=2,
@@ -199,10 +199,14 @@ class _ShadowEstimator(BaseEstimator):  # type: ignore[misc]
             shadow = ShadowNetwork(
                 network, self.n_nodes, layers=self.prune_layers, inputs=self.n_inputs, random_state=rng
             )
-        with tqdm(total=settings.epochs, disable=not self.verbose, unit="epoch", desc=type(self).__name__) as bar:
+        with tqdm(
+            total=settings.epochs, disable=not self.verbose, unit="epoch", desc=type(self).__name__
+        ) as bar:
 
             def tick(_done: int, _all: int, history: History) -> None:
-                bar.set_postfix(loss=f"{history.loss[-1]:.4f}", nodes=f"{history.n_nodes[-1]:.0f}", refresh=False)
+                bar.set_postfix(
+                    loss=f"{history.loss[-1]:.4f}", nodes=f"{history.n_nodes[-1]:.0f}", refresh=False
+                )
                 bar.update()
 
             network, support, history = train(
@@ -238,19 +242,20 @@ class _ShadowEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _check_parameters(self) -> list[int]:
         sizes = self.hidden_layer_sizes
-        hidden = [sizes] if isinstance(sizes, numbers.Integral) else list(sizes)
+        hidden: list[Any] = [sizes] if isinstance(sizes, numbers.Integral) else list(sizes)  # type: ignore[arg-type]
         if any(isinstance(n, bool) or not isinstance(n, numbers.Integral) or n < 1 for n in hidden):
             raise ValueError(f"hidden_layer_sizes is {sizes!r}; it must hold whole numbers, at least 1")
         if self.activation not in ACTIVATIONS:
             raise ValueError(f"activation is {self.activation!r}; it must be one of {', '.join(ACTIVATIONS)}")
-        for name, low, kind in (
+        bounds: tuple[tuple[str, float, Any], ...] = (
             ("alpha", 0, numbers.Real),
             ("batch_size", 1, numbers.Integral),
             ("learning_rate_init", 1e-12, numbers.Real),
             ("max_iter", 1, numbers.Integral),
             ("n_iter_no_change", 1, numbers.Integral),
-        ):
-            value = getattr(self, name)
+        )
+        for name, low, kind in bounds:
+            value: Any = getattr(self, name)
             if isinstance(value, str) and value == "auto" and name != "n_iter_no_change":
                 continue
             if isinstance(value, bool) or not isinstance(value, kind) or not low <= value < math.inf:
@@ -258,7 +263,9 @@ class _ShadowEstimator(BaseEstimator):  # type: ignore[misc]
                 auto = "" if name == "n_iter_no_change" else ' or "auto"'
                 raise ValueError(f"{name} is {value!r}; it must be {what}, at least {low}{auto}")
         if self.early_stopping and not 0 < self.validation_fraction < 1:
-            raise ValueError(f"validation_fraction is {self.validation_fraction!r}; it must be between 0 and 1")
+            raise ValueError(
+                f"validation_fraction is {self.validation_fraction!r}; it must be between 0 and 1"
+            )
         return [int(n) for n in hidden]
 
     def _settings(self, n_rows: int) -> Settings:
@@ -281,7 +288,7 @@ class _ShadowEstimator(BaseEstimator):  # type: ignore[misc]
             patience=self.n_iter_no_change if self.early_stopping else None,
         )
 
-    def _outputs(self, X: ArrayLike) -> F32:
+    def _outputs(self, X: Any) -> F32:
         check_is_fitted(self)
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
         if not self.support_[0].all():
@@ -417,7 +424,7 @@ class ShadowRegressor(MultiOutputMixin, RegressorMixin, _ShadowEstimator):  # ty
         w *= self._target_scaler.scale_
         b[:] = b * self._target_scaler.scale_ + self._target_scaler.mean_
 
-    def predict(self, X: ArrayLike) -> F32:
+    def predict(self, X: ArrayLike) -> NDArray[np.float64]:
         """Predicted values.
 
         Parameters
@@ -426,16 +433,18 @@ class ShadowRegressor(MultiOutputMixin, RegressorMixin, _ShadowEstimator):  # ty
 
         Returns
         -------
-        ndarray of shape (n,) or (n, n_targets) as the y of `fit`, float32
+        ndarray of shape (n,) or (n, n_targets) as the y of `fit`, float64
         """
-        z = self._outputs(X)
+        z = self._outputs(X).astype(np.float64)
         return z[:, 0] if self._flat else z
 
 
 def _check_weights(sample_weight: ArrayLike | None, n: int) -> NDArray[np.float64] | None:
     if sample_weight is None:
         return None
-    weight = np.full(n, sample_weight, float) if np.isscalar(sample_weight) else np.asarray(sample_weight, float)
+    weight = (
+        np.full(n, sample_weight, float) if np.isscalar(sample_weight) else np.asarray(sample_weight, float)
+    )
     if weight.shape != (n,):
         raise ValueError(f"sample_weight has shape {weight.shape}; it needs ({n},), one for every row of X")
     if not np.isfinite(weight).all():

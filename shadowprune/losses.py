@@ -21,9 +21,7 @@ def _loss(kind: str, z: F32, target: ArrayLike, sample_weight: ArrayLike | None)
     return value, dz.reshape(rows.shape)
 
 
-def binary_crossentropy(
-    z: F32, y: ArrayLike, sample_weight: ArrayLike | None = None
-) -> tuple[float, F32]:
+def binary_crossentropy(z: F32, y: ArrayLike, sample_weight: ArrayLike | None = None) -> tuple[float, F32]:
     """Binary cross-entropy, log(1 + exp z) - y z.
 
     Parameters
@@ -79,8 +77,12 @@ def categorical_crossentropy(
     labels = np.asarray(y)
     if labels.ndim == 1 and np.ndim(z) == 2:
         n_classes = np.shape(z)[1]
-        if labels.dtype.kind not in "iub" or (len(labels) and not 0 <= labels.min() <= labels.max() < n_classes):
-            raise ValueError(f"y must hold class indices from 0 to {n_classes - 1}, or be of shape {np.shape(z)}")
+        if labels.dtype.kind not in "iub" or (
+            len(labels) and not 0 <= labels.min() <= labels.max() < n_classes
+        ):
+            raise ValueError(
+                f"y must hold class indices from 0 to {n_classes - 1}, or be of shape {np.shape(z)}"
+            )
         labels = np.eye(n_classes, dtype=np.float32)[labels.astype(np.intp)]
     return _loss("categorical_crossentropy", z, labels, sample_weight)
 

@@ -6,6 +6,7 @@ import json
 import os
 import zipfile
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
@@ -113,7 +114,7 @@ class Network:
     @property
     def n_multiplications(self) -> int:
         """Multiplications of one evaluation, which is also the number of weights."""
-        return sum(a * b for a, b in zip(self.widths, self.widths[1:], strict=False))
+        return sum(a * b for a, b in pairwise(self.widths))
 
     @property
     def weights(self) -> list[F32]:
@@ -127,14 +128,16 @@ class Network:
 
     def _views(self) -> list[tuple[F32, F32]]:
         views, at = [], 0
-        for n_in, n_out in zip(self.widths, self.widths[1:], strict=False):
+        for n_in, n_out in pairwise(self.widths):
             w = self.params[at : at + n_in * n_out].reshape(n_in, n_out)
             at += n_in * n_out
             views.append((w, self.params[at : at + n_out]))
             at += n_out
         return views
 
-    def forward(self, x: ArrayLike, gates: Sequence[ArrayLike] | None = None, *, keep: bool | None = None) -> F32:
+    def forward(
+        self, x: ArrayLike, gates: Sequence[ArrayLike] | None = None, *, keep: bool | None = None
+    ) -> F32:
         """Logits of a batch.
 
         Parameters
@@ -226,11 +229,13 @@ class Network:
             )
         if len(parts) < len(layers):
             parts = [np.full(layers[0], fill, dtype), *parts]
-        arrays = []
+        arrays: list[NDArray[Any]] = []
         for i, (width, part) in enumerate(zip(layers, parts, strict=True)):
             array = np.asarray(part)
             if array.shape != (width,):
-                raise ValueError(f"{name}: array {i} (0 = inputs) has shape {array.shape}; it needs ({width},)")
+                raise ValueError(
+                    f"{name}: array {i} (0 = inputs) has shape {array.shape}; it needs ({width},)"
+                )
             if dtype is np.bool_ and array.dtype != np.bool_:
                 raise TypeError(f"{name}: array {i} (0 = inputs) has dtype {array.dtype}; it needs bool")
             arrays.append(array.astype(dtype))
@@ -315,7 +320,8 @@ def _check_widths(widths: Sequence[int]) -> tuple[int, ...]:
     array = np.asarray(widths)
     if array.ndim != 1 or not 2 <= len(array) <= _core.MAX_LAYERS + 1 or array.dtype.kind not in "iu":
         raise ValueError(
-            f"widths is {widths!r}; it must hold 2 to {_core.MAX_LAYERS + 1} whole numbers: inputs, hidden layers, outputs"
+            f"widths is {widths!r}; it must hold 2 to {_core.MAX_LAYERS + 1} whole numbers: inputs, hidden layers, "
+            "outputs"
         )
     if array.min() < 1:
         raise ValueError(f"widths is {widths!r}; every layer needs at least one node")

@@ -74,13 +74,17 @@ def count(name: str, asked: object, total: int, least: int) -> int:
         If it is below `least`, above `total`, NaN, or a fraction above 1.
     """
     if isinstance(asked, (bool, np.bool_)) or not isinstance(asked, numbers.Real):
-        raise TypeError(f"{name} is {asked!r}; it must be an int (a number of nodes), a float (a fraction) or None")
+        raise TypeError(
+            f"{name} is {asked!r}; it must be an int (a number of nodes), a float (a fraction) or None"
+        )
     if isinstance(asked, numbers.Integral):
         number = int(asked)
     else:
         fraction = float(asked)
         if not 0 < fraction <= 1:
-            raise ValueError(f"{name} is {asked!r}; a fraction must be above 0 and at most 1 (a number of nodes is an int)")
+            raise ValueError(
+                f"{name} is {asked!r}; a fraction must be above 0 and at most 1 (a number of nodes is an int)"
+            )
         # 0.7 * 10 is 7 to a physicist, whatever the last bit of 0.7 says
         number = math.floor(fraction * total * (1 + 1e-12))
     if not least <= number <= total:
@@ -137,7 +141,7 @@ class ShadowNetwork:
     ) -> None:
         if family not in ("logistic", "laplace"):
             raise ValueError(f"family is {family!r}; it must be 'logistic' or 'laplace'")
-        if not isinstance(min_nodes, numbers.Integral) or min_nodes < 1:
+        if isinstance(min_nodes, bool) or not isinstance(min_nodes, (int, np.integer)) or min_nodes < 1:
             raise ValueError(f"min_nodes is {min_nodes!r}; it must be a whole number, at least 1")
         self.network = network
         self.family = family
@@ -156,7 +160,9 @@ class ShadowNetwork:
             self.groups.append(_group("nodes", index, layer, keep, 0.02, 0.3, rng))
         if inputs is not None:
             keep = count("n_inputs", inputs, widths[0], 1)
-            self.groups.append(_group("inputs", np.arange(widths[0]), np.zeros(widths[0]), keep, 0.05, 1.0, rng))
+            self.groups.append(
+                _group("inputs", np.arange(widths[0]), np.zeros(widths[0]), keep, 0.05, 1.0, rng)
+            )
 
     @property
     def trivial(self) -> bool:
@@ -216,7 +222,9 @@ class ShadowNetwork:
         flat = self.network.join(list(dgates), np.float64, 0.0, "dgates")
         for group in self.groups:
             temperature = float(group.temperature(self._progress))
-            grad = _core.gates_backward(group.scores, group.theta, temperature, flat[group.index], self.family)
+            grad = _core.gates_backward(
+                group.scores, group.theta, temperature, flat[group.index], self.family
+            )
             group.steps += 1
             group.square = _core.scores_step(
                 group.scores, grad, group.velocity, group.square, group.steps, group.rate
@@ -255,8 +263,21 @@ def _check_layers(layers: Sequence[int] | None, n_hidden: int) -> list[int]:
 
 
 def _group(
-    name: str, index: NDArray[Any], layer: NDArray[Any], keep: int, rate: float, hot: float, rng: np.random.Generator
+    name: str,
+    index: NDArray[Any],
+    layer: NDArray[Any],
+    keep: int,
+    rate: float,
+    hot: float,
+    rng: np.random.Generator,
 ) -> Group:
     return Group(
-        name, index.astype(np.int32), layer.astype(np.int32), keep, rate, hot, 0.02, rng.normal(0, 0.01, len(index))
+        name,
+        index.astype(np.int32),
+        layer.astype(np.int32),
+        keep,
+        rate,
+        hot,
+        0.02,
+        rng.normal(0, 0.01, len(index)),
     )

@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -242,7 +243,7 @@ class _Run:
             w * (open_part["nodes" if layer else "inputs"] if layer in covered else 1.0)
             for layer, w in enumerate(self.layout.widths)
         ]
-        n_weights = sum(a * b for a, b in zip(widths, widths[1:], strict=False))
+        n_weights = sum(a * b for a, b in pairwise(widths))
         return np.array([live_weight_decay(n) for n in np.broadcast_to(n_weights, part.shape)])
 
     def _open_nodes(self) -> float:
@@ -267,4 +268,5 @@ class _Run:
         small = self.layout.reduce(self.support)
         widths = self.layout.widths
         self.soft = False
-        self._start(small, *(_core.reduce(widths, block, keep) for block in (params, m, v)), step)
+        params, m, v = (_core.reduce(widths, block, keep) for block in (params, m, v))
+        self._start(small, params, m, v, step)
