@@ -21,7 +21,7 @@ def sample(n=4000, seed=0, separation=1.5, decimals=None):
 
 
 def by_hand(y, score, efficiency, weight=None):
-    """Rejection by counting above every threshold; the expectation over random tie-breaking between two of them."""
+    """Counting above every threshold; between two of them the mean over random tie-breaking."""
     weight = np.ones(len(y)) if weight is None else weight
     signal, background = weight[y == 1].sum(), weight[y == 0].sum()
     before = (0.0, 0.0)

@@ -1,0 +1,430 @@
+"""The command ``shadowprune``: figure1, train, scan, emit, generate, info.
+
+A mistake of the user's ends in one line on stderr and exit code 2; ``--traceback`` shows where it was found.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from shadowprune._tables import Table
+
+__all__ = ["main"]
+
+EXTRAS = {
+    "plot": ("matplotlib", "mplhep"),
+    "generate": ("pythia8mc", "fastjet", "h5py"),
+    "hls4ml": ("hls4ml",),
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse prints the whole usage with every mistake; one line is enough."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments without the program's name; by default those of the process.
+
+    Returns
+    -------
+    int
+        Exit code: 0, 2 after a mistake of the user's, 130 after Ctrl-C.
+
+    Raises
+    ------
+    SystemExit
+        From argparse: after ``--help`` and ``--version`` (0) and after arguments it refuses (2).
+    """
+    options = _parser().parse_args(argv)
+    try:
+        options.command(options)
+    except KeyboardInterrupt:
+        print("shadowprune: interrupted", file=sys.stderr)
+        return 130
+    except (ValueError, TypeError, ImportError, OSError, RuntimeError) as error:
+        if options.traceback:
+            raise
+        line = " ".join(str(error).split()) or type(error).__name__
+        print(f"shadowprune {options.name}: error: {line}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog="shadowprune",
+        description="Train a neural network and end with exactly the number of nodes asked for.",
+    )
+    parser.add_argument("--version", action="version", version=_version())
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, dest="name")
+
+    def command(name: str, function: Any, text: str, epilog: str | None = None) -> argparse.ArgumentParser:
+        sub = commands.add_parser(
+            name, help=text, description=text[0].upper() + text[1:] + ".", epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
+        sub.set_defaults(command=function)
+        sub.add_argument("--traceback", action="store_true", help="show where an error comes from")
+        return sub
+
+    sub = command("figure1", _figure1, "draw the paper's figure on boosted H->bb against QCD jets")
+    sub.add_argument("--out", default="figure1", metavar="DIR", help="results (default: figure1)")
+    sub.add_argument(
+        "--fractions", nargs="+", type=float, metavar="F",
+        help="of the 256 hidden nodes (default: 1 .9 .7 .5 .3 .2 .1 .05; 1 and .7 are always drawn)",
+    )  # fmt: skip
+    _side_by_side(sub, seeds=None)
+    sub.add_argument(
+        "--quick", action="store_true", help="three budgets, two seeds, three epochs on few jets"
+    )
+    sub.add_argument(
+        "--hls4ml", action=argparse.BooleanOptionalAction, default=None,
+        help="compile the 70 %% network with hls4ml (default: if it is installed)",
+    )  # fmt: skip
+
+    sub = command(
+        "train", _train, "train one network on a sample and save it",
+        "writes DIR/model.npz and report.json; the sample's own test part, or a draw, is kept aside",
+    )  # fmt: skip
+    sub.add_argument("--out", default="train", metavar="DIR", help="results (default: train)")
+    _sample(sub, required=True)
+    _network(sub)
+    sub.add_argument(
+        "--nodes", type=_budget, default=0.7, metavar="N",
+        help="hidden nodes to keep: a count, a fraction with a point in it, or 'all' (default: 0.7)",
+    )  # fmt: skip
+    sub.add_argument("--seed", type=int, default=0, help="(default: 0)")
+    _quiet(sub)
+    sub.add_argument(
+        "--retrain",
+        action="store_true",
+        help="also train the layout found as a new network: model_retrained.npz",
+    )
+
+    sub = command(
+        "scan", _scan, "train several node counts with several seeds on a sample",
+        "writes DIR/scan.csv, scan.png, scan.pdf and model_<nodes>.npz (first seed)",
+    )  # fmt: skip
+    sub.add_argument("--out", default="scan", metavar="DIR", help="results (default: scan)")
+    _sample(sub, required=True)
+    _network(sub)
+    sub.add_argument(
+        "--nodes", type=_budget, nargs="+", default=[1.0, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05], metavar="N",
+        help="counts, or fractions with a point in them (default: 1. .7 .5 .3 .2 .1 .05)",
+    )  # fmt: skip
+    _side_by_side(sub, seeds=3)
+
+    sub = command("emit", _emit, "turn a saved network into an hls4ml project")
+    sub.add_argument("model", metavar="MODEL.npz", help="as written by train, scan, figure1 or Network.save")
+    sub.add_argument("--out", required=True, metavar="DIR", help="directory of the project")
+    _sample(sub, required=False)
+    sub.add_argument(
+        "--precision", default="auto:16", help="auto:BITS, ranges from the sample, or fixed<W,I>"
+    )
+    sub.add_argument("--backend", default="Vitis", help="Vitis, Vivado, Quartus or Catapult (default: Vitis)")
+    sub.add_argument("--strategy", default="Latency", help="Latency or Resource (default: Latency)")
+    sub.add_argument("--reuse-factor", type=int, default=1, metavar="R", help="(default: 1)")
+    sub.add_argument(
+        "--overwrite", action="store_true", help="replace a project that holds other files as well"
+    )
+    sub.add_argument("--no-compile", dest="compile", action="store_false", help="do not compile and compare")
+
+    sub = command("generate", _generate, "make jets with Pythia 8 and FastJet; call again to resume")
+    sub.add_argument("--out", required=True, metavar="FILE", help="file to write, .h5 or .npz")
+    sub.add_argument(
+        "--jets", type=int, default=100_000, metavar="N", help="half of them signal (default: 100000)"
+    )
+    sub.add_argument("--seed", type=int, default=1, help="(default: 1)")
+    sub.add_argument("--workers", type=int, metavar="N", help="processes (default: one per core)")
+    sub.add_argument(
+        "--chunk-size", type=int, default=5000, metavar="N", help="jets per chunk (default: 5000)"
+    )
+    sub.add_argument("--detector", default="offline", help="offline or trigger (default: offline)")
+    sub.add_argument("--overwrite", action="store_true", help="replace FILE")
+    _quiet(sub)
+
+    sub = command("info", _info, "what this installation can do, or what a saved network is")
+    sub.add_argument("model", nargs="?", metavar="MODEL.npz", help="a saved network")
+    return parser
+
+
+def _quiet(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--no-progress", dest="progress", action="store_false", help="no progress bar")
+
+
+def _side_by_side(sub: argparse.ArgumentParser, seeds: int | None) -> None:
+    sub.add_argument("--seeds", type=int, default=seeds, metavar="N", help="trainings of each (default: 3)")
+    sub.add_argument("--jobs", type=int, metavar="N", help="trainings side by side (default: one per core)")
+    _quiet(sub)
+
+
+def _sample(sub: argparse.ArgumentParser, required: bool) -> None:
+    group = sub.add_mutually_exclusive_group(required=required)
+    group.add_argument("--sample", metavar="NAME", help="an embedded sample: hbb")
+    group.add_argument("--data", metavar="FILE", help="a .csv, .npz or .h5 file of numbers")
+    sub.add_argument(
+        "--target", metavar="NAME", help="target column of FILE (default: target, y, label or labels)"
+    )
+
+
+def _network(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--hidden", type=int, nargs="+", default=[64, 64, 64, 64], metavar="W",
+        help="hidden widths of the open network (default: 64 64 64 64)",
+    )  # fmt: skip
+    sub.add_argument("--activation", default="relu", help="(default: relu)")
+    sub.add_argument("--epochs", type=int, metavar="N", help="(default: the estimator's own choice)")
+    sub.add_argument(
+        "--test-fraction", type=float, default=0.25, metavar="F",
+        help="of a sample without a split of its own (default: 0.25)",
+    )  # fmt: skip
+
+
+def _budget(text: str) -> float | int | None:
+    """'26' is a count, '0.1' and '1.' are fractions, 'all' is no budget."""
+    if text == "all":
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a count, a fraction or 'all', got {text!r}") from None
+
+
+def _table(options: argparse.Namespace, need_target: bool = True) -> Table:
+    from shadowprune._tables import read_sample, read_table
+
+    if options.sample is not None:
+        return read_sample(options.sample)
+    return read_table(options.data, options.target, need_target=need_target)
+
+
+def _parameters(options: argparse.Namespace) -> dict[str, Any]:
+    chosen: dict[str, Any] = {"activation": options.activation}
+    return chosen if options.epochs is None else chosen | {"max_iter": options.epochs}
+
+
+def _figure1(options: argparse.Namespace) -> None:
+    from shadowprune import figure1
+
+    summary = figure1.run(
+        options.out,
+        fractions=options.fractions,
+        seeds=options.seeds,
+        n_jobs=options.jobs,
+        quick=options.quick,
+        hls4ml="auto" if options.hls4ml is None else options.hls4ml,
+        progress=options.progress,
+    )
+    print(figure1.table(summary))
+    print(f"written: {Path(options.out) / 'figure1.png'}, .pdf, .csv, summary.json, models")
+
+
+def _train(options: argparse.Namespace) -> None:
+    import numpy as np
+
+    from shadowprune import ShadowClassifier
+    from shadowprune._tables import split
+
+    table = _table(options)
+    train, test = split(table, options.test_fraction, options.seed)
+    classifier = ShadowClassifier(
+        hidden_layer_sizes=tuple(options.hidden),
+        n_nodes=options.nodes,
+        random_state=options.seed,
+        verbose=options.progress,
+        **_parameters(options),
+    )
+    directory = Path(options.out)
+    directory.mkdir(parents=True, exist_ok=True)
+    report: dict[str, Any] = {
+        "data": options.sample or str(options.data),
+        "rows": {"train": len(train[1]), "test": len(test[1])},
+        "classes": np.unique(train[1]).tolist(),
+        "inputs": list(table.names),
+        "seed": options.seed,
+    }
+    start = time.perf_counter()
+    classifier.fit(*train)
+    results = {"model": _scores(classifier, *test, time.perf_counter() - start)}
+    classifier.network_.save(directory / "model.npz")
+    if options.retrain:
+        start = time.perf_counter()
+        again = classifier.retrain(*train)
+        results["model_retrained"] = _scores(again, *test, time.perf_counter() - start)
+        again.network_.save(directory / "model_retrained.npz")
+    from shadowprune.scan import written
+
+    with written(directory / "report.json") as path:
+        path.write_text(json.dumps(report | results, indent=1) + "\n", encoding="utf-8")
+    for name, found in results.items():
+        print(f"{directory / name}.npz")
+        for key, value in found.items():
+            print(f"  {key:15} {_shown(value)}")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return ("-" if all(isinstance(v, int) for v in value) else " ± ").join(_shown(v) for v in value)
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
+def _scores(classifier: Any, X: Any, y: Any, seconds: float) -> dict[str, Any]:
+    """What is learnt from the rows kept aside; rejections as [value, statistical error]."""
+    from sklearn.metrics import roc_auc_score
+
+    from shadowprune.metrics import background_rejection
+
+    network = classifier.network_
+    found: dict[str, Any] = {
+        "nodes": int(network.n_nodes),
+        "widths": [int(w) for w in network.widths],
+        "multiplications": int(network.n_multiplications),
+        "accuracy": float((classifier.predict(X) == y).mean()),
+    }
+    if len(classifier.classes_) == 2:
+        logits = classifier.decision_function(X)
+        found["auc"] = float(roc_auc_score(y, logits))
+        for efficiency in (0.5, 0.7):
+            pair = background_rejection(y, logits, efficiency, return_uncertainty=True)
+            # JSON knows no infinity
+            found[f"rejection_{100 * efficiency:.0f}"] = None if pair[0] == float("inf") else list(pair)
+    return found | {"seconds": round(seconds, 3)}
+
+
+def _scan(options: argparse.Namespace) -> None:
+    from shadowprune._tables import split
+    from shadowprune.scan import budget_table, scan
+
+    table = _table(options)
+    train, test = split(table, options.test_fraction, 0)
+    total = sum(options.hidden)
+    entries = scan(
+        train,
+        test,
+        [1.0 if n is None else n for n in options.nodes],
+        options.out,
+        hidden=options.hidden,
+        seeds=options.seeds,
+        n_jobs=options.jobs,
+        progress=options.progress,
+        **_parameters(options),
+    )
+    fractions = dict.fromkeys(e["fraction"] for e in entries)
+    groups = [(f"{100 * f:.3g} %", [e for e in entries if e["fraction"] == f]) for f in fractions]
+    print("\n".join(budget_table(groups)))
+    print(f"of {total} hidden nodes; ± is the standard deviation between {options.seeds} trainings")
+    print(f"written: {Path(options.out) / 'scan.csv'}, .png, .pdf, models")
+
+
+def _emit(options: argparse.Namespace) -> None:
+    import contextlib
+    import io
+    import shutil
+
+    import numpy as np
+
+    from shadowprune import Network, emit
+
+    network = Network.load(options.model)
+    X = None
+    if options.sample is not None or options.data is not None:
+        X = np.ascontiguousarray(_table(options, need_target=False).X[:8000], dtype=np.float32)
+    with contextlib.redirect_stdout(io.StringIO()):  # hls4ml reports every layer
+        model = emit.hls4ml(
+            network,
+            options.out,
+            X=X,
+            precision=options.precision,
+            backend=options.backend,
+            strategy=options.strategy,
+            reuse_factor=options.reuse_factor,
+            overwrite=options.overwrite,
+        )
+    print(f"{options.out}: {'-'.join(map(str, network.widths))}, {network.n_multiplications} multiplications")
+    if not options.compile or X is None:
+        return
+    if shutil.which("g++") is None:
+        print("not compiled: g++ is not installed")
+        return
+    with contextlib.redirect_stdout(io.StringIO()):
+        model.compile()
+        fixed = np.asarray(model.predict(X), dtype=np.float64).reshape(len(X), -1)
+    error = fixed - np.asarray(network.forward(X), dtype=np.float64)
+    rms, largest = np.sqrt(np.mean(error**2)), abs(error).max()
+    print(f"compiled; {len(X)} rows against float: RMS {rms:.2g}, largest {largest:.2g}")
+
+
+def _generate(options: argparse.Namespace) -> None:
+    from shadowprune.datasets import generate
+
+    written = generate(
+        options.out,
+        n_jets=options.jets,
+        seed=options.seed,
+        n_workers=options.workers,
+        chunk_size=options.chunk_size,
+        progress=options.progress,
+        detector=options.detector,
+        overwrite=options.overwrite,
+    )
+    print(written)
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return f"shadowprune {version('shadowprune')}"
+    except PackageNotFoundError:
+        return "shadowprune, not installed"
+
+
+def _info(options: argparse.Namespace) -> None:
+    if options.model is not None:
+        _info_model(options.model)
+        return
+    import shutil
+
+    from shadowprune import _core
+    from shadowprune.figure1 import versions
+    from shadowprune.scan import workers
+
+    found = versions(*(package for extra in EXTRAS.values() for package in extra))
+    print(f"shadowprune      {found['shadowprune']}")
+    print(f"instruction set  {_core.isa()} (here: {', '.join(_core.isas())}; SHADOWPRUNE_ISA chooses)")
+    print(f"threads          {workers(None)}")
+    print("base             " + ", ".join(f"{n} {found[n]}" for n in ("python", "numpy", "scikit-learn")))
+    for extra, packages in EXTRAS.items():
+        print(f"[{extra}]".ljust(17) + ", ".join(f"{package} {found[package]}" for package in packages))
+    print(f"g++              {shutil.which('g++') or 'not installed'}")
+
+
+def _info_model(path: str) -> None:
+    from shadowprune import Network
+
+    network = Network.load(path)
+    n_biases = sum(network.widths[1:])
+    print(f"widths           {'-'.join(map(str, network.widths))}")
+    print(f"activation       {network.activation}; outputs are logits or values")
+    print(f"hidden nodes     {network.n_nodes}")
+    print(f"weights          {len(network.params) - n_biases} and {n_biases} biases")
+    print(f"multiplications  {network.n_multiplications}")
