@@ -19,11 +19,12 @@ sp_status sp_net_init(sp_net *net, const sp_layout *layout)
 {
     *net = (sp_net){.kernels = sp_kernels_in_use(), .layout = *layout};
     const int *width = layout->width;
-    int64_t n_transposed = 0;
+    int64_t n_transposed = 0, widest = 0;
     for (int l = 0; l <= layout->n_layers; l++) {
         const int64_t padded = round_up(width[l], width[l] < SP_PANEL ? SP_PAD : SP_PANEL);
         net->panel[l] = padded < SP_PANEL ? (int)padded : SP_PANEL;
         net->stride[l] = (int)padded + (padded > SP_PANEL ? SP_PAD : 0);
+        widest = net->stride[l] > widest ? net->stride[l] : widest;
         net->output[l] = net->n_block;
         net->n_block += (int64_t)SP_BLOCK_ROWS * net->stride[l];
         if (l > 0) {
@@ -40,7 +41,7 @@ sp_status sp_net_init(sp_net *net, const sp_layout *layout)
     net->folded = sp_floats(net->n_packed);
     net->grad = sp_floats(net->n_packed);
     net->vt = sp_floats(n_transposed);
-    net->thin = sp_floats((int64_t)SP_PAD * net->stride[layout->n_layers - 1]);
+    net->thin = sp_floats(SP_PAD * widest);
     net->v = net->w;
     if (net->w && net->folded && net->grad && net->vt && net->thin)
         return SP_OK;
