@@ -67,7 +67,7 @@ def activate(activation: str, z: F64) -> F64:
     """phi(z) of the hidden nodes."""
     match activation:
         case "relu":
-            return np.where(z > 0, z, 0.0)
+            return np.where(z < 0, 0.0, z)
         case "leaky_relu":
             return np.where(z > 0, z, LEAKY_SLOPE * z)
         case "tanh":

@@ -170,14 +170,18 @@ class _ShadowEstimator(BaseEstimator):  # type: ignore[misc]
                 raise ValueError(f"X has {X.shape[1]} columns; the network was pruned with {len(columns)}")
             X = X[:, columns]
         settings = self._settings(len(X))
-        rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
+        if np.abs(X).max() > np.finfo(np.float32).max:
+            raise ValueError("X holds values beyond the range of float32 (3.4e38); scale it first")
+        # streams of their own, so that weights and order are the same with and without a shadow
+        seed = np.random.SeedSequence(check_random_state(self.random_state).randint(2**31 - 1))
+        split_seed, init, scores, order = (np.random.default_rng(s) for s in seed.spawn(4))
 
         score = None
         if self.early_stopping:
             strata = y if isinstance(self, ClassifierMixin) else None
             rows, held = train_test_split(
                 np.arange(len(X)), test_size=self.validation_fraction, stratify=strata,
-                random_state=int(rng.integers(2**31)),
+                random_state=int(split_seed.integers(2**31)),
             )  # fmt: skip
             x_held, t_held, w_held = X[held], target[held], None if weight is None else weight[held]
             X, target, weight = X[rows], target[rows], None if weight is None else weight[rows]
@@ -185,19 +189,17 @@ class _ShadowEstimator(BaseEstimator):  # type: ignore[misc]
             weight = (weight / weight.mean()).astype(np.float32)
         scaler = StandardScaler().fit(X) if self.standardize else None
         x = np.ascontiguousarray(X if scaler is None else scaler.transform(X), np.float32)
-        if not np.isfinite(x).all():
-            raise ValueError("X holds values beyond the range of float32 (3.4e38); scale it first")
         if self.early_stopping:
             x_held = np.ascontiguousarray(x_held if scaler is None else scaler.transform(x_held), np.float32)
 
-            def score(net: Network) -> float:
-                return self._validation_score(net.forward(x_held, keep=False), t_held, w_held)
+            def score(net: Network, inputs: NDArray[np.bool_]) -> float:
+                return self._validation_score(net.forward(x_held[:, inputs], keep=False), t_held, w_held)
 
-        network = Network([x.shape[1], *hidden, n_outputs], self.activation, rng)
+        network = Network([x.shape[1], *hidden, n_outputs], self.activation, init)
         shadow = None
         if self.n_nodes is not None or self.n_inputs is not None:
             shadow = ShadowNetwork(
-                network, self.n_nodes, layers=self.prune_layers, inputs=self.n_inputs, random_state=rng
+                network, self.n_nodes, layers=self.prune_layers, inputs=self.n_inputs, random_state=scores
             )
         with tqdm(
             total=settings.epochs, disable=not self.verbose, unit="epoch", desc=type(self).__name__
@@ -210,7 +212,7 @@ class _ShadowEstimator(BaseEstimator):  # type: ignore[misc]
                 bar.update()
 
             network, support, history = train(
-                network, shadow, x, target, weight, settings, rng, score=score, progress=tick
+                network, shadow, x, target, weight, settings, order, score=score, progress=tick
             )
         if scaler is not None:
             _fold_inputs(network, scaler.mean_[support[0]], scaler.scale_[support[0]])

@@ -222,10 +222,12 @@ class Network:
     def join(self, parts: Sequence[ArrayLike], dtype: type, fill: Any, name: str) -> NDArray[Any]:
         """One flat array over inputs and hidden nodes from a list per layer; inputs may be left out."""
         layers = self.widths[:-1]
-        if not isinstance(parts, (list, tuple)) or len(parts) not in (len(layers) - 1, len(layers)):
+        hidden = len(layers) - 1
+        if not isinstance(parts, (list, tuple)) or len(parts) not in (hidden, hidden + 1):
+            got = len(parts) if isinstance(parts, (list, tuple)) else type(parts).__name__
             raise ValueError(
-                f"{name} must be a list of {len(layers) - 1} arrays (hidden layers) or {len(layers)} "
-                f"(inputs first); got {len(parts) if isinstance(parts, (list, tuple)) else type(parts).__name__}"
+                f"{name} must be a list of {hidden} arrays (hidden layers) or {hidden + 1} (inputs first); "
+                f"got {got}"
             )
         if len(parts) < len(layers):
             parts = [np.full(layers[0], fill, dtype), *parts]
@@ -320,8 +322,8 @@ def _check_widths(widths: Sequence[int]) -> tuple[int, ...]:
     array = np.asarray(widths)
     if array.ndim != 1 or not 2 <= len(array) <= _core.MAX_LAYERS + 1 or array.dtype.kind not in "iu":
         raise ValueError(
-            f"widths is {widths!r}; it must hold 2 to {_core.MAX_LAYERS + 1} whole numbers: inputs, hidden layers, "
-            "outputs"
+            f"widths is {widths!r}; it must hold 2 to {_core.MAX_LAYERS + 1} whole numbers: inputs, hidden "
+            "layers, outputs"
         )
     if array.min() < 1:
         raise ValueError(f"widths is {widths!r}; every layer needs at least one node")

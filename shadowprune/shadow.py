@@ -197,10 +197,10 @@ class ShadowNetwork:
             flat[:] = self._keep()
         else:
             for group in self.groups:
+                budget, temperature = float(group.budget(progress)), float(group.temperature(progress))
                 g, group.theta = _core.gates(
-                    group.scores, float(group.budget(progress)), float(group.temperature(progress)), self.family,
-                    None, group.theta,
-                )  # fmt: skip
+                    group.scores, budget, temperature, self.family, None, group.theta
+                )
                 flat[group.index] = g
         return self._shape(flat)
 

@@ -37,9 +37,9 @@ class History:
     validation_score : list of float
         Score on the validation rows, empty without early stopping.
     gates : list of ndarray
-        Gates of inputs and hidden nodes at the end of every epoch of the gate stage, float32.
+        Gates of inputs and hidden nodes after every epoch of the gate stage, float32.
     gap : float
-        Soft-to-hard gap at the hard finish: |K - sum of the kept gates|, largest over budgets; 0 without shadow.
+        Soft-to-hard gap at the hard finish: |K - sum of the kept gates|, the largest over budgets.
     """
 
     loss: list[float] = field(default_factory=list)
@@ -65,10 +65,10 @@ class Settings:
 
 
 def live_weight_decay(n_weights: float) -> float:
-    """Weight decay for a network of so many weights: 1 for the 40-64-64-64-64-1 of METHOD, less for smaller ones.
+    """Weight decay for a network of so many weights: 1 for 40-64-64-64-64-1, less for smaller ones.
 
-    The square root follows the best values found per budget (0.5, 0.3, 0.2, 0.2, 0.1 at 70, 30, 20, 10, 5 % of
-    its nodes).
+    The square root follows the best values found per budget: 0.5, 0.3, 0.2, 0.2, 0.1 at 70, 30, 20, 10,
+    5 % of that network's nodes.
     """
     return min(1.0, math.sqrt(n_weights / 15000))
 
@@ -82,7 +82,7 @@ def train(
     settings: Settings,
     rng: np.random.Generator,
     *,
-    score: Callable[[Network], float] | None = None,
+    score: Callable[[Network, NDArray[np.bool_]], float] | None = None,
     progress: Callable[[int, int, History], None] | None = None,
 ) -> tuple[Network, list[NDArray[np.bool_]], History]:
     """Train network and shadow in one run and take the dead nodes off on the way.
@@ -101,7 +101,8 @@ def train(
     rng : numpy.random.Generator
         Order of the rows.
     score : callable, optional
-        Score of a network, for early stopping: the best network since the hard finish is returned.
+        Score of a network and the mask of its inputs, for early stopping: the best network since the
+        hard finish is returned.
     progress : callable, optional
         Called with (epochs done, epochs, history) after every epoch.
 
@@ -127,7 +128,7 @@ def train(
             run.epoch(epoch, rng.permutation(len(x)).astype(np.int32))
             if score and not run.soft:
                 current = run.network()
-                run.history.validation_score.append(score(current))
+                run.history.validation_score.append(score(current, run.support[0]))
                 waited += 1
                 if run.history.validation_score[-1] > best[0]:
                     best, waited = (run.history.validation_score[-1], current), 0
@@ -137,8 +138,8 @@ def train(
                 break
     except KeyboardInterrupt:
         warnings.warn(
-            f"training interrupted in epoch {epoch + 1} of {settings.epochs}; the network has the nodes asked for "
-            "but is less trained",
+            f"training interrupted in epoch {epoch + 1} of {settings.epochs}; the network has the nodes "
+            "asked for but is less trained",
             RuntimeWarning,
             stacklevel=3,
         )
@@ -207,18 +208,18 @@ class _Run:
         s = self.settings
         part = steps / self.n_steps
         warm = np.minimum(1.0, (steps + 1) / max(1.0, WARMUP * self.n_steps))
-        rate = s.learning_rate * warm * 0.5 * (1 + np.cos(np.pi * part))
+        rate = (s.learning_rate * warm * 0.5 * (1 + np.cos(np.pi * part))).astype(np.float32)
         budgets = temperatures = None
         groups = self.shadow.groups if self.soft and self.shadow else []
         if groups:
             budgets = np.stack([g.budget(part) for g in groups], axis=1)
             temperatures = np.stack([g.temperature(part) for g in groups], axis=1)
-        decay = np.full(len(steps), s.weight_decay) if s.weight_decay is not None else self._live_decay(part)
+        decay = self._live_decay(part) if s.weight_decay is None else np.full(len(steps), s.weight_decay)
+        decay = decay.astype(np.float32)
         try:
             losses = self.trainer.run(
-                self.x, self.target, self.weight, rows, rate.astype(np.float32), decay.astype(np.float32), budgets,
-                temperatures,
-            )  # fmt: skip
+                self.x, self.target, self.weight, rows, rate, decay, budgets, temperatures
+            )
         except RuntimeError as error:
             raise self._diverged() from error
         if not np.isfinite(losses).all():
@@ -259,6 +260,8 @@ class _Run:
         for group, scores in zip(shadow.groups, self.trainer.get_shadow(), strict=True):
             group.scores[:] = scores
         self.support = shadow.support()
+        if not self.support[0].all():
+            self.x = np.ascontiguousarray(self.x[:, self.support[0]])
         keep = np.concatenate(self.support)
         gates = self.trainer.gates()
         for group in shadow.groups:
