@@ -19,7 +19,6 @@ from .shadow import STAGE, ShadowNetwork
 F32 = NDArray[np.float32]
 
 WARMUP = 0.03  # part of the training over which the learning rate rises
-CHUNK = 4e9  # floating-point operations between two looks at Ctrl-C: well below a second
 
 
 @dataclass
@@ -182,14 +181,13 @@ class _Run:
         return Network.from_params(self.layout.widths, self.trainer.get_state()[0], self.layout.activation)
 
     def epoch(self, epoch: int, order: NDArray[np.int32]) -> None:
-        """One pass over the rows, in pieces that end at the hard finish or when Ctrl-C wants a look."""
+        """One pass over the rows, in two pieces where the hard finish falls inside it."""
         batch = self.settings.batch_size
         steps = -(-len(order) // batch)
         begin = epoch * steps
-        piece = max(1, int(CHUNK / (6 * batch * self.layout.n_multiplications)))
         losses = []
         while self.step < begin + steps:
-            end = min(self.step + piece, begin + steps)
+            end = begin + steps
             if self.soft and self.step < self.finish:
                 end = min(end, self.finish)
             rows = order[(self.step - begin) * batch : (end - begin) * batch]
