@@ -160,20 +160,16 @@ def test_table_says_what_was_measured(quick):
     assert "-".join(map(str, summary["runs"][0]["widths"])) in text
 
 
-def test_same_seed_same_bytes_whatever_the_number_of_threads(tmp_path):
+def test_same_seed_same_bytes_whatever_the_number_of_threads(tmp_path, monkeypatch):
+    def few(subset):
+        jets = load_hbb(subset=subset)
+        return SimpleNamespace(data=jets.data[:4000], target=jets.target[:4000])
+
+    monkeypatch.setattr("shadowprune.datasets.load_hbb", few)
     outs = []
     for n_jobs in (1, 2):
         out = tmp_path / str(n_jobs)
-        figure1.run(
-            out,
-            fractions=(0.1,),
-            seeds=1,
-            n_jobs=n_jobs,
-            max_iter=1,
-            n_train=2000,
-            hls4ml=False,
-            progress=False,
-        )
+        figure1.run(out, fractions=(0.1,), seeds=1, n_jobs=n_jobs, max_iter=1, hls4ml=False, progress=False)
         outs.append([(out / name).read_bytes() for name in ("figure1.csv", "figure1.pdf", "figure1.png")])
     assert outs[0] == outs[1]
 
