@@ -89,6 +89,10 @@ class Network:
         activation : str, default="relu"
             As for the class.
 
+        Returns
+        -------
+        Network
+
         Raises
         ------
         ValueError
@@ -206,6 +210,11 @@ class Network:
             Nodes to keep: one mask per hidden layer, or the inputs' first and then one per hidden
             layer.
 
+        Returns
+        -------
+        Network
+            Independent of this one.
+
         Raises
         ------
         ValueError
@@ -220,7 +229,28 @@ class Network:
         return Network.from_params(widths, _core.reduce(self.widths, self.params, keep), self.activation)
 
     def join(self, parts: Sequence[ArrayLike], dtype: type, fill: Any, name: str) -> NDArray[Any]:
-        """One flat array over inputs and hidden nodes from a list per layer; inputs may be left out."""
+        """One flat array over inputs and hidden nodes from a list per layer.
+
+        Parameters
+        ----------
+        parts : list of array_like
+            One array per hidden layer, or the inputs' first.
+        dtype : type
+            Of the result.
+        fill : object
+            Value for the inputs where they are left out.
+        name : str
+            What to call `parts` in an error.
+
+        Returns
+        -------
+        ndarray of shape (n_gates,)
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a length or type does not fit.
+        """
         layers = self.widths[:-1]
         hidden = len(layers) - 1
         if not isinstance(parts, (list, tuple)) or len(parts) not in (hidden, hidden + 1):
@@ -244,7 +274,18 @@ class Network:
         return np.concatenate(arrays)
 
     def split(self, flat: NDArray[Any]) -> list[NDArray[Any]]:
-        """A flat array over inputs and hidden nodes as a list: inputs, then each hidden layer."""
+        """A flat array over inputs and hidden nodes as a list.
+
+        Parameters
+        ----------
+        flat : ndarray of shape (n_gates,)
+            Anything with one entry per input and hidden node.
+
+        Returns
+        -------
+        list of ndarray
+            Views: inputs, then each hidden layer.
+        """
         return np.split(flat, np.cumsum(self.widths[:-2]))
 
     def copy(self) -> Network:
@@ -281,6 +322,15 @@ class Network:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Network:
         """Read a network written by `save`.
+
+        Parameters
+        ----------
+        path : path-like
+            Name of the file.
+
+        Returns
+        -------
+        Network
 
         Raises
         ------

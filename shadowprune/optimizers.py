@@ -71,7 +71,13 @@ class Adam(_Optimizer):
         self._v = np.zeros_like(network.params)
 
     def step(self, dparams: ArrayLike) -> None:
-        """One step along a gradient of shape (n_params,), as `Network.backward` returns it."""
+        """One step on the network's parameters, in place.
+
+        Parameters
+        ----------
+        dparams : array_like of shape (n_params,)
+            Gradient, as `Network.backward` returns it.
+        """
         self.n_steps += 1
         _core.adam_step(
             self.network.params, np.asarray(dparams), self._m, self._v, self.n_steps, self.learning_rate,
@@ -116,7 +122,13 @@ class SGD(_Optimizer):
         self._velocity = np.zeros_like(network.params)
 
     def step(self, dparams: ArrayLike) -> None:
-        """One step along a gradient of shape (n_params,), as `Network.backward` returns it."""
+        """One step on the network's parameters, in place.
+
+        Parameters
+        ----------
+        dparams : array_like of shape (n_params,)
+            Gradient, as `Network.backward` returns it.
+        """
         self.n_steps += 1
         _core.sgd_step(
             self.network.params, np.asarray(dparams), self._velocity, self.learning_rate, self.momentum,

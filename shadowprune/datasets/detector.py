@@ -242,19 +242,69 @@ class Detector:
         return np.where(inside, plateau * falling, 0.0)
 
     def sigma_d0(self, pt: Floats, sin_theta: Floats) -> Floats:
-        """sigma(d0) = d0_a (+) d0_b/(pT sqrt(sin theta)), micrometres, pT in GeV."""
+        """sigma(d0) = d0_a (+) d0_b/(pT sqrt(sin theta)).
+
+        Parameters
+        ----------
+        pt : float or ndarray
+            Transverse momentum, GeV.
+        sin_theta : float or ndarray
+            Sine of the polar angle.
+
+        Returns
+        -------
+        float or ndarray
+            Micrometres.
+        """
         return np.hypot(self.d0_a, self.d0_b / (pt * np.sqrt(sin_theta)))
 
     def sigma_z0(self, pt: Floats, sin_theta: Floats) -> Floats:
-        """sigma(z0 sin theta) = z0_a (+) z0_b/(pT sqrt(sin theta)), micrometres, pT in GeV."""
+        """sigma(z0 sin theta) = z0_a (+) z0_b/(pT sqrt(sin theta)).
+
+        Parameters
+        ----------
+        pt : float or ndarray
+            Transverse momentum, GeV.
+        sin_theta : float or ndarray
+            Sine of the polar angle.
+
+        Returns
+        -------
+        float or ndarray
+            Micrometres.
+        """
         return np.hypot(self.z0_a, self.z0_b / (pt * np.sqrt(sin_theta)))
 
     def sigma_pt(self, pt: Floats) -> Floats:
-        """sigma(pT)/pT = pt_a (+) pt_b pT, pT in GeV."""
+        """sigma(pT)/pT = pt_a (+) pt_b pT.
+
+        Parameters
+        ----------
+        pt : float or ndarray
+            Transverse momentum, GeV.
+
+        Returns
+        -------
+        float or ndarray
+            Relative.
+        """
         return np.hypot(self.pt_a, self.pt_b * pt)
 
     def sigma_energy(self, energy: Floats, electromagnetic: NDArray[np.bool_]) -> Floats:
-        """sigma(E)/E = a/sqrt(E) (+) b, E in GeV; em_a, em_b where `electromagnetic`, else had_a, had_b."""
+        """sigma(E)/E = a/sqrt(E) (+) b.
+
+        Parameters
+        ----------
+        energy : float or ndarray
+            GeV.
+        electromagnetic : ndarray of bool
+            Where a, b are em_a, em_b; elsewhere they are had_a, had_b.
+
+        Returns
+        -------
+        float or ndarray
+            Relative.
+        """
         a = np.where(electromagnetic, self.em_a, self.had_a)
         b = np.where(electromagnetic, self.em_b, self.had_b)
         return np.hypot(a / np.sqrt(energy), b)
