@@ -379,5 +379,7 @@ class _Sorted:
         w *= self.is_signal
         np.cumsum(w, out=signal[1:])
         background -= signal
+        if not self.sums[:, -1].all():  # a resample of very few jets can lose a whole class
+            return np.full(len(grid), np.nan)
         eps_s, eps_b = (np.append(0.0, total[1:][self.last]) / total[-1] for total in self.sums)
         return _at(_Roc(eps_s, eps_b, eps_b, 1.0), grid)[0]

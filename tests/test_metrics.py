@@ -232,6 +232,8 @@ def test_ratio_is_reproducible_and_nan_without_background():
     assert first == metrics.rejection_ratio(y, other, score, 0.6, n_resamples=10, random_state=3)
     assert first[1] != metrics.rejection_ratio(y, other, score, 0.6, n_resamples=10, random_state=4)[1]
     assert np.isnan(metrics.rejection_ratio(y, 100.0 * y, score, 0.5, n_resamples=5)).all()
+    _, lost = metrics.rejection_ratio([0, 1], [1.0, 0.0], [1.0, 0.0], 0.5, n_resamples=20)
+    assert np.isnan(lost)  # some resample holds no signal
 
 
 Y, S = [0, 1, 0, 1], [0.1, 0.2, 0.3, 0.4]
