@@ -69,7 +69,8 @@ def pack(
         If a value does not survive float16.
     """
     rounded = round_bits(data, bits)
-    half = rounded.T.astype("<f2")
+    with np.errstate(over="ignore"):
+        half = rounded.T.astype("<f2")
     if not np.array_equal(half.astype(np.float32), rounded.T):
         worst = np.argwhere(half.astype(np.float32) != rounded.T)[0]
         raise ValueError(f"float16 does not hold {rounded.T[tuple(worst)]!r} of column {worst[0]} of data")
