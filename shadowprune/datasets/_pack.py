@@ -34,11 +34,14 @@ def round_bits(values: ArrayLike, bits: ArrayLike) -> NDArray[np.float32]:
     Returns
     -------
     ndarray of float32
-        Relative change at most ``2**-bits``.
+        Changed by at most a part ``2**-bits``, or by ``2**-25`` where that is more.
     """
-    fraction, exponent = np.frexp(np.asarray(values, np.float32))
-    scale = np.exp2(np.asarray(bits, np.float32))
-    return np.ldexp(np.round(fraction * scale) / scale, exponent).astype(np.float32)
+    values = np.asarray(values, np.float32)
+    _, exponent = np.frexp(values)
+    # Close to zero float16 has equal steps.
+    step = np.ldexp(np.float32(1), np.maximum(exponent - np.asarray(bits), -24))
+    rounded: NDArray[np.float32] = (np.round(values / step) * step).astype(np.float32)
+    return rounded
 
 
 def pack(
@@ -80,15 +83,11 @@ def pack(
         types[name] = np.asarray(values).dtype.newbyteorder("<").str
         stored[name] = np.asarray(values).astype(types[name]).tobytes()
     text = json.dumps({"n": len(data), "types": types, "facts": facts})
-    np.savez(
-        path,
-        allow_pickle=False,
-        description=np.array(text),
-        **{
-            k: np.frombuffer(lzma.compress(v, lzma.FORMAT_XZ, filters=_FILTERS), np.uint8)
-            for k, v in stored.items()
-        },
-    )
+    arrays: Any = {
+        name: np.frombuffer(lzma.compress(raw, lzma.FORMAT_XZ, filters=_FILTERS), np.uint8)
+        for name, raw in stored.items()
+    }
+    np.savez(path, description=np.array(text), **arrays)
 
 
 def unpack(path: Any) -> tuple[NDArray[np.float32], dict[str, NDArray[Any]], Any]:
