@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 SOURCES := pyproject.toml setup.py $(wildcard csrc/*.[ch] csrc/*/*.[ch])
 
-.PHONY: help figure1 quick test lint bench clean
+.PHONY: help figure1 quick test lint format bench clean
 .DELETE_ON_ERROR:
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo 'make quick     the same in little time and with little statistics, into OUT (figure1/)'
 	@echo 'make test      every test and the notebooks'
 	@echo 'make lint      ruff, clang-format, mypy, codespell, nbstripout'
+	@echo 'make format    what of lint can be done by the tools themselves'
 	@echo 'make bench     training speed beside NumPy by hand and PyTorch, into bench/'
 	@echo 'make clean     remove what was built, .venv included'
 
@@ -36,6 +37,12 @@ lint: $(VENV)/.lint
 	$(BIN)/mypy
 	$(BIN)/codespell
 	$(BIN)/nbstripout --verify notebooks/*.ipynb
+
+format: $(VENV)/.lint
+	$(BIN)/ruff check --fix --quiet . || true
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i csrc/*.[ch] csrc/*/*.[ch]
+	$(BIN)/nbstripout notebooks/*.ipynb
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.training --out bench
