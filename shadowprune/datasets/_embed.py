@@ -16,14 +16,14 @@ from .variables import FEATURE_NAMES
 
 __all__ = ["embed"]
 
-BITS = 8
-FINER = {"pt": 10, "mass": 10, "msd": 10, "n_const": 9}
-"""Significant bits of a column, where eight would be coarser than they need be."""
+BITS = 9
+FINER = {"pt": 10, "mass": 10, "msd": 10}
+"""Significant bits: of a column, and of those that one looks at closely."""
 
 _STORED = """
 **Resolution**
 
-The numbers are kept as float16, rounded to {bits} significant bits (relative error at most {error:.1f} %);
+The numbers are kept as float16, rounded to {bits} significant bits (relative error at most {error:.1f} %),
 {finer}.
 """
 

@@ -1,7 +1,7 @@
 """The embedded file: how columns become few bytes and come back.
 
 Columns are rounded to a stated number of significant bits, kept as float16 one after the other, and
-compressed with LZMA. Detector resolutions are percents, so that eight significant bits (0.2 %) cost nothing a
+compressed with LZMA. Detector resolutions are percents, so that nine significant bits (0.2 %) cost nothing a
 classifier could see.
 """
 
