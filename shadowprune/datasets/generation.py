@@ -92,6 +92,8 @@ def _report(n: int) -> None:
 
 
 def _make(task: _Task, on_jets: Callable[[int], Any] = _report, banner: bool = False) -> None:
+    # Chunks that were queued when the run was stopped are not begun.
+    on_jets(0)
     from . import events
 
     seed = np.random.SeedSequence(task.seed, spawn_key=(task.number,))
