@@ -26,6 +26,11 @@ COLUMNS = (
 )  # fmt: skip
 
 
+RATIO_JETS = (
+    25  # ratios are drawn where that many background jets pass the original: a statistical error of 20 %
+)
+
+
 class Line(NamedTuple):
     """A curve and its ratio to the original, on the same efficiencies; NaN where there is none."""
 
@@ -42,6 +47,13 @@ class Line(NamedTuple):
     def error(self) -> F64:
         """Both parts in quadrature."""
         return np.hypot(np.nan_to_num(self.trainings), np.nan_to_num(self.statistical))
+
+    def draw_ratio(self, ax: Any, start: float, alpha: float, **line: Any) -> None:
+        """Ratio and error band from the efficiency `start` on."""
+        shown = (self.curve.efficiency >= start) & np.isfinite(self.ratio)
+        x, ratio, error = (values[shown] for values in (self.curve.efficiency, self.ratio, self.error))
+        ax.plot(x, ratio, **line)
+        ax.fill_between(x, ratio - error, ratio + error, color=line["color"], alpha=alpha, linewidth=0)
 
 
 def write(directory: Path, left: Sequence[Line], right: Sequence[Line], n_background: int) -> None:
@@ -128,11 +140,11 @@ def _note(ax: Any, text: str) -> None:
     ax.text(0.035, 0.04, text, transform=ax.transAxes, va="bottom", fontsize=10.5, linespacing=1.4)
 
 
-def _limits(found: Sequence[Line]) -> tuple[float, float]:
-    """Round limits of a ratio panel around every line and its error between efficiencies 0.4 and 0.95."""
+def _limits(found: Sequence[Line], start: float) -> tuple[float, float]:
+    """Limits of a ratio panel around every line and its error; the noisy first tenth may stick out."""
     low, high = 0.95, 1.05
     for line in found:
-        shown = (line.curve.efficiency > 0.4) & (line.curve.efficiency < 0.95) & np.isfinite(line.ratio)
+        shown = (line.curve.efficiency > start + 0.1) & np.isfinite(line.ratio)
         if shown.any():
             low = min(low, float((line.ratio - line.error)[shown].min()))
             high = max(high, float((line.ratio + line.error)[shown].max()))
@@ -144,19 +156,22 @@ def draw(left: Sequence[Line], right: Sequence[Line], n_background: int) -> Figu
     figure = require("matplotlib.figure", "plot").Figure(figsize=(13.4, 7.4), layout="constrained")
     axes = figure.subplots(2, 2, sharex=True, height_ratios=(2.6, 1.25))
     figure.get_layout_engine().set(h_pad=0.03, w_pad=0.06, hspace=0.0, wspace=0.03)
-    start = min(line.curve.efficiency[0] for line in (*left, *right) if len(line.curve.efficiency))
+    first = min(line.curve.efficiency[0] for line in (*left, *right) if len(line.curve.efficiency))
     top = max(line.curve.rejection.max() for line in (*left, *right) if len(line.curve.efficiency))
-    _left(axes[0, 0], axes[1, 0], left, n_background)
-    _right(axes[0, 1], axes[1, 1], right)
+    base = left[0].curve
+    supported = base.efficiency[base.rejection <= n_background / RATIO_JETS]
+    start = supported[0] if len(supported) else 1.0
+    _left(axes[0, 0], axes[1, 0], left, n_background, start)
+    _right(axes[0, 1], axes[1, 1], right, start)
     for above, below in axes.T:
         _label(above)
         above.set(xlabel="", ylim=(0.8, 2.5 * top))
         below.set(xlabel=r"Tagging efficiency $\varepsilon_{\mathrm{S}}$", ylabel="Ratio to original")
-        below.set_xlim(np.floor(10 * start) / 10, 1)
+        below.set_xlim(np.floor(10 * first) / 10, 1)
     return figure  # type: ignore[no-any-return]
 
 
-def _left(ax: Any, below: Any, found: Sequence[Line], n_background: int) -> None:
+def _left(ax: Any, below: Any, found: Sequence[Line], n_background: int, start: float) -> None:
     colors = plots.budget_colors(len(found))
     curves = {line.label: line.curve for line in found}
     plots.rejection_vs_efficiency(curves, ax, colors=colors, legend=False)
@@ -168,18 +183,16 @@ def _left(ax: Any, below: Any, found: Sequence[Line], n_background: int) -> None
         ax,
         r"Boosted $H\rightarrow b\bar{b}$ against QCD multijets"
         f"\nLine and band: {spread}\n"
-        f"Lines end where fewer than 10 of {n_background}\nbackground test jets pass",
+        f"Lines end where fewer than 10 of {n_background} background\ntest jets pass, ratios where fewer "
+        f"than {RATIO_JETS} do",
     )
     below.axhline(1, color="0.6", linewidth=0.8, zorder=0)
     for line, color in zip(found, colors, strict=True):
-        below.plot(line.curve.efficiency, line.ratio, color=color, linewidth=1.5)
-        if n > 1:
-            low, high = line.ratio - line.trainings, line.ratio + line.trainings
-            below.fill_between(line.curve.efficiency, low, high, color=color, alpha=0.15, linewidth=0)
-    below.set_ylim(*_limits([line._replace(trainings=0 * line.ratio) for line in found]))
+        line.draw_ratio(below, start, 0.15, color=color, linewidth=1.5)
+    below.set_ylim(*_limits([line._replace(trainings=0 * line.ratio) for line in found], start))
 
 
-def _right(ax: Any, below: Any, found: Sequence[Line]) -> None:
+def _right(ax: Any, below: Any, found: Sequence[Line], start: float) -> None:
     original, *others = found
     curve, grey = original.curve, {"color": "0.82", "linewidth": 0, "zorder": 0}
     dashes = ("-", (0, (5, 2)), (0, (1, 1.2)))
@@ -199,9 +212,9 @@ def _right(ax: Any, below: Any, found: Sequence[Line]) -> None:
         f"resampling the jets common to both networks{trainings and ','}\n{trainings[2:]}".rstrip(),
     )
     below.axhline(1, color="black", linewidth=1.2)
-    below.fill_between(curve.efficiency, 1 - original.statistical, 1 + original.statistical, **grey)
+    shown = curve.efficiency >= start
+    low, high = 1 - original.statistical[shown], 1 + original.statistical[shown]
+    below.fill_between(curve.efficiency[shown], low, high, **grey)
     for line, color, dash in zip(others, plots.DISTINCT[1:], dashes[1:], strict=False):
-        low, high = line.ratio - line.error, line.ratio + line.error
-        below.plot(line.curve.efficiency, line.ratio, color=color, linestyle=dash)
-        below.fill_between(line.curve.efficiency, low, high, color=color, alpha=0.25, linewidth=0)
-    below.set_ylim(*_limits(others))
+        line.draw_ratio(below, start, 0.25, color=color, linestyle=dash)
+    below.set_ylim(*_limits(others, start))
