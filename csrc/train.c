@@ -182,13 +182,10 @@ static double gradient(sp_trainer *trainer, const sp_run *run, const int32_t *or
     double loss = 0;
     for (int64_t first = 0; first < rows; first += SP_BLOCK_ROWS) {
         const int n = (int)(rows - first < SP_BLOCK_ROWS ? rows - first : SP_BLOCK_ROWS);
-        for (int r = 0; r < n; r++) {
-            const int64_t row = order[first + r];
-            memcpy(block + (int64_t)r * net->stride[0], run->x + row * n_in, 4 * (size_t)n_in);
-            memcpy(trainer->target + (int64_t)r * n_out, run->target + row * n_out, 4 * (size_t)n_out);
-            if (run->weight)
-                trainer->weight[r] = run->weight[row];
-        }
+        net->kernels->gather(n, n_in, run->x, order + first, block, net->stride[0]);
+        net->kernels->gather(n, n_out, run->target, order + first, trainer->target, n_out);
+        if (run->weight)
+            net->kernels->gather(n, 1, run->weight, order + first, trainer->weight, 1);
         sp_net_forward(net, block, net->stride[0], n, block);
         loss += sp_loss_rows(trainer->loss, n, n_out, z, net->stride[n_layers], trainer->target, n_out,
                              run->weight ? trainer->weight : NULL, 1.0f / (float)rows, z, net->stride[n_layers]);

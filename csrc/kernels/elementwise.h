@@ -152,11 +152,35 @@ static void slope(sp_activation activation, int64_t n, float *h)
 
 static void column_sums(int rows, int n, const float *d, int64_t stride, float *out, bool add)
 {
-    for (int j = 0; j < n; j += 16) {
+    int j = 0;
+    for (; j + 64 <= n; j += 64) {   /* four sums under way hide the latency of one */
+        f16 sum[4];
+        UNROLL for (int i = 0; i < 4; i++)
+            sum[i] = add ? F16(out + j + 16 * i) : (f16){0};
+        for (int r = 0; r < rows; r++)
+            UNROLL for (int i = 0; i < 4; i++)
+                sum[i] += CF16(d + r * stride + j + 16 * i);
+        UNROLL for (int i = 0; i < 4; i++)
+            F16(out + j + 16 * i) = sum[i];
+    }
+    for (; j < n; j += 16) {
         f16 sum = add ? F16(out + j) : (f16){0};
         for (int r = 0; r < rows; r++)
             sum += CF16(d + r * stride + j);
         F16(out + j) = sum;
+    }
+}
+
+static void gather(int rows, int n, const float *x, const int32_t *order, float *restrict out, int64_t stride)
+{
+    enum { AHEAD = 8 };
+    for (int r = 0; r < rows; r++) {
+        const float *row = x + (int64_t)order[r] * n;
+        if (r + AHEAD < rows)
+            for (int j = 0; j < n; j += 16)   /* rows come in random order: no hardware foresees them */
+                __builtin_prefetch(x + (int64_t)order[r + AHEAD] * n + j);
+        for (int j = 0; j < n; j++)
+            out[r * stride + j] = row[j];
     }
 }
 

@@ -40,6 +40,9 @@ struct sp_kernels {
     void (*activate)(sp_activation activation, int64_t n, float *z);
     void (*slope)(sp_activation activation, int64_t n, float *h);
 
+    /* out[r] = x[order[r]], rows of n floats; stride of out. */
+    void (*gather)(int rows, int n, const float *x, const int32_t *order, float *out, int64_t stride);
+
     /* out (n) [+]= column sums of d (rows, n). */
     void (*column_sums)(int rows, int n, const float *d, int64_t stride, float *out, bool add);
 

@@ -15,6 +15,7 @@ const sp_kernels TABLE(NAME) = {
     .product = product,
     .activate = activate,
     .slope = slope,
+    .gather = gather,
     .column_sums = column_sums,
     .scale = scale,
     .gate_gradient = gate_gradient,
