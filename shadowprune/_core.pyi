@@ -21,7 +21,11 @@ def n_params(widths: Sequence[int]) -> int:
     """Length of the flat parameter block: per layer W (n_in, n_out) row by row, then b (n_out,)."""
 
 def gates(
-    scores: F64, budget: float, temperature: float, family: str = "logistic", cost: F64 | None = None,
+    scores: F64,
+    budget: float,
+    temperature: float,
+    family: str = "logistic",
+    cost: F64 | None = None,
     theta: float = 0.0,
 ) -> tuple[F64, float]:
     """Gates g_i = F((s_i - theta)/T) with sum cost_i g_i == budget, and the theta that solves it.
@@ -30,18 +34,23 @@ def gates(
     """
 
 def gates_backward(
-    scores: F64, theta: float, temperature: float, dgates: F64, family: str = "logistic", cost: F64 | None = None,
+    scores: F64,
+    theta: float,
+    temperature: float,
+    dgates: F64,
+    family: str = "logistic",
+    cost: F64 | None = None,
 ) -> F64:
     """dL/ds = d/T (u - c mu) of METHOD: u = dgates, mu keeps the constraint."""
 
 def select(scores: F64, layer: NDArray[np.int32], n_nodes: int, min_nodes: int) -> Bools:
-    """Hard finish: the min_nodes best of each layer, then the best overall to exactly n_nodes; ties by index."""
+    """Hard finish: min_nodes best of each layer, then the best overall to exactly n_nodes; ties by index."""
 
 def scores_step(scores: F64, grad: F64, velocity: F64, square: float, step: int, rate: float) -> float:
     """One step of the score optimiser, in place on scores and velocity; returns the new running square."""
 
 def reduce(widths: Sequence[int], params: F32, keep: Bools) -> F32:
-    """Parameters of the network without the dead nodes. keep: one flag per input and hidden node, in order."""
+    """Parameters of the network without its dead nodes. keep: one flag per input and hidden node."""
 
 def loss(kind: str, z: F32, target: F32, weight: F32 | None = None) -> tuple[float, F32]:
     """Mean loss over the rows, and dL/dz. z, target: (n, n_out).
@@ -51,13 +60,26 @@ def loss(kind: str, z: F32, target: F32, weight: F32 | None = None) -> tuple[flo
     """
 
 def adam_step(
-    params: F32, grad: F32, m: F32, v: F32, step: int, learning_rate: float, beta_1: float, beta_2: float,
-    epsilon: float, decay: F32 | None = None,
+    params: F32,
+    grad: F32,
+    m: F32,
+    v: F32,
+    step: int,
+    learning_rate: float,
+    beta_1: float,
+    beta_2: float,
+    epsilon: float,
+    decay: F32 | None = None,
 ) -> None:
     """One AdamW step in place (step counts from 1). decay: per-parameter decoupled decay, or None."""
 
 def sgd_step(
-    params: F32, grad: F32, velocity: F32, learning_rate: float, momentum: float, nesterov: bool,
+    params: F32,
+    grad: F32,
+    velocity: F32,
+    learning_rate: float,
+    momentum: float,
+    nesterov: bool,
     decay: F32 | None = None,
 ) -> None: ...
 
@@ -65,26 +87,48 @@ class Model:
     """Forward and backward of one layout, with the memory they need."""
 
     def __init__(self, widths: Sequence[int], activation: str) -> None: ...
-    def forward(self, params: F32, x: ArrayLike, gates: F32 | None = None, keep: bool = False,
-                out: F32 | None = None) -> F32:
+    def forward(
+        self, params: F32, x: ArrayLike, gates: F32 | None = None, keep: bool = False, out: F32 | None = None
+    ) -> F32:
         """Logits (n, n_out). gates: one per input and hidden node. keep=True stores what backward needs."""
     def backward(self, dz: F32) -> tuple[F32, F32]:
-        """(dparams, dgates) of the last forward(keep=True); ValueError without one. dgates: inputs, then hidden."""
+        """(dparams, dgates) of the last forward(keep=True), or ValueError. dgates: inputs, then hidden."""
 
 class Trainer:
     """Weights, moments, scores and scratch memory of one training."""
 
-    def __init__(self, widths: Sequence[int], activation: str, loss: str, optimizer: str = "adam", batch_size: int = 512,
-                 beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8, momentum: float = 0.9,
-                 nesterov: bool = True) -> None: ...
+    def __init__(
+        self,
+        widths: Sequence[int],
+        activation: str,
+        loss: str,
+        optimizer: str = "adam",
+        batch_size: int = 512,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        momentum: float = 0.9,
+        nesterov: bool = True,
+    ) -> None: ...
     def set_state(self, params: F32, m: F32, v: F32, step: int) -> None: ...
     def get_state(self) -> tuple[F32, F32, F32, int]: ...
-    def set_shadow(self, groups: Sequence[tuple[NDArray[np.int32], F64, F64 | None, float]], family: str = "logistic") -> None:
-        """groups: (indices among all gates, scores, cost or None, rate); replaces the shadow. [] takes it off."""
+    def set_shadow(
+        self, groups: Sequence[tuple[NDArray[np.int32], F64, F64 | None, float]], family: str = "logistic"
+    ) -> None:
+        """groups: (indices among all gates, scores, cost or None, rate). Replaces the shadow; [] takes it off."""
     def get_shadow(self) -> list[F64]:
         """Scores of each group."""
-    def run(self, x: F32, target: F32, weight: F32 | None, order: NDArray[np.int32], learning_rate: F32,
-            weight_decay: F32, budgets: F64 | None = None, temperatures: F64 | None = None) -> F64:
+    def run(
+        self,
+        x: F32,
+        target: F32,
+        weight: F32 | None,
+        order: NDArray[np.int32],
+        learning_rate: F32,
+        weight_decay: F32,
+        budgets: F64 | None = None,
+        temperatures: F64 | None = None,
+    ) -> F64:
         """Train over the rows named in order, batch_size at a time, without the GIL; mean loss of every step.
 
         learning_rate, weight_decay: (n_steps,). budgets, temperatures: (n_steps, n_groups).

@@ -1,4 +1,4 @@
-"""Samples of the user's own, for the command line: npz, CSV or HDF5, two-dimensional, one column the target."""
+"""Samples of the user's own, for the command line: npz, CSV or HDF5 tables with one column the target."""
 
 from __future__ import annotations
 
@@ -83,7 +83,9 @@ def read_table(path: str | os.PathLike[str], target: str | None = None, *, need_
     if table.X.dtype.kind not in "fiub":
         raise ValueError(f"{path.name}: the columns must be numbers, got {table.X.dtype}")
     if table.X.ndim != 2 or 0 in table.X.shape:
-        raise ValueError(f"{path.name}: the columns must make a table of rows and columns, got {table.X.shape}")
+        raise ValueError(
+            f"{path.name}: the columns must make a table of rows and columns, got {table.X.shape}"
+        )
     if table.y is not None and table.y.shape != table.X.shape[:1]:
         raise ValueError(f"{path.name}: the target has shape {table.y.shape}, the table {table.X.shape}")
     return table
@@ -131,7 +133,9 @@ def _csv(path: Path, target: str | None) -> Table:
         rows = [row for row in csv.reader(file) if row]
     ragged = next((i for i, row in enumerate(rows) if len(row) != len(names)), None)
     if ragged is not None:
-        raise ValueError(f"{path.name}: row {ragged + 1} has {len(rows[ragged])} cells, the header {len(names)}")
+        raise ValueError(
+            f"{path.name}: row {ragged + 1} has {len(rows[ragged])} cells, the header {len(names)}"
+        )
     chosen = _pick(names, target)
     kept = [i for i, name in enumerate(names) if name != chosen]
     X = np.empty((len(rows), len(kept)))
@@ -165,7 +169,9 @@ def _from_arrays(path: Path, arrays: dict[str, Any], target: str | None) -> Tabl
         return Table(X, y, names if len(names) == X.shape[1] else _numbered(X.shape[1]), None)
     columns = {n: np.asarray(a) for n, a in arrays.items() if n != chosen and np.ndim(a) == 1}
     if not columns:
-        raise ValueError(f"{path.name} holds neither a matrix X or data nor columns, but {_listed(tuple(arrays))}")
+        raise ValueError(
+            f"{path.name} holds neither a matrix X or data nor columns, but {_listed(tuple(arrays))}"
+        )
     lengths = {len(a) for a in columns.values()}
     if len(lengths) > 1:
         raise ValueError(f"{path.name}: the columns have different lengths, {sorted(lengths)}")
