@@ -115,7 +115,7 @@ class Trainer:
     def set_shadow(
         self, groups: Sequence[tuple[NDArray[np.int32], F64, F64 | None, float]], family: str = "logistic"
     ) -> None:
-        """groups: (indices among all gates, scores, cost or None, rate). Replaces the shadow; [] takes it off."""
+        """groups: (indices among all gates, scores, cost or None, rate); replaces the shadow, [] ends it."""
     def get_shadow(self) -> list[F64]:
         """Scores of each group."""
     def run(
