@@ -212,8 +212,8 @@ class _Run:
         if groups:
             budgets = np.stack([g.budget(part) for g in groups], axis=1)
             temperatures = np.stack([g.temperature(part) for g in groups], axis=1)
-        decay = self._live_decay(part) if s.weight_decay is None else np.full(len(steps), s.weight_decay)
-        decay = decay.astype(np.float32)
+        wanted = self._live_decay(part) if s.weight_decay is None else np.full(len(steps), s.weight_decay)
+        decay = wanted.astype(np.float32)
         try:
             losses = self.trainer.run(
                 self.x, self.target, self.weight, rows, rate, decay, budgets, temperatures
