@@ -348,6 +348,11 @@ def _emit(options: argparse.Namespace) -> None:
     X = None
     if options.sample is not None or options.data is not None:
         X = np.ascontiguousarray(_table(options, need_target=False).X[:8000], dtype=np.float32)
+    elif options.precision.startswith("auto"):
+        raise ValueError(
+            f"precision {options.precision} measures ranges on a sample: add --sample or --data, "
+            "or choose a type, --precision 'fixed<16,6>'"
+        )
     with contextlib.redirect_stdout(io.StringIO()):  # hls4ml reports every layer
         model = emit.hls4ml(
             network,

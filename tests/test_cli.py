@@ -315,6 +315,7 @@ def test_mistakes_are_one_line(capsys, tmp_path, npz, model):
     (tmp_path / "broken.npz").write_bytes(Path(model).read_bytes()[:200])
     assert "broken.npz" in one_line_error(capsys, "info", tmp_path / "broken.npz")
     assert "broken.npz" in one_line_error(capsys, "emit", tmp_path / "broken.npz", "--out", tmp_path / "prj")
+    assert "add --sample or --data" in one_line_error(capsys, "emit", model, "--out", tmp_path / "prj")
     assert "must end in" in one_line_error(capsys, "generate", "--out", tmp_path / "jets.root")
     assert not list(tmp_path.glob("out/*"))
 
