@@ -12,8 +12,11 @@ import shadowprune as sp
 
 EXTRAS = {
     "plot": ("matplotlib", lambda: sp.plots.rejection_vs_efficiency({"a": ([0, 1], [0.0, 1.0])})),
-    "hls4ml": ("hls4ml", lambda: sp.emit.hls4ml(sp.Network([2, 3, 1]), "prj")),
-    "generate": ("pythia8mc", lambda: sp.datasets.generate(10, "jets")),
+    "hls4ml": (
+        "hls4ml",
+        lambda: sp.emit.hls4ml(sp.Network([2, 3, 1]), "prj", X=np.random.normal(size=(5000, 2))),
+    ),
+    "generate": ("pythia8mc", lambda: sp.datasets.generate("jets.npz", 10)),
 }
 
 
