@@ -10,11 +10,12 @@ import numpy as np
 
 import shadowprune as sp
 
+SAMPLE = np.random.default_rng(0).normal(size=(5000, 2))
 EXTRAS = {
     "plot": ("matplotlib", lambda: sp.plots.rejection_vs_efficiency({"a": ([0, 1], [0.0, 1.0])})),
     "hls4ml": (
         "hls4ml",
-        lambda: sp.emit.hls4ml(sp.Network([2, 3, 1]), "prj", X=np.random.normal(size=(5000, 2))),
+        lambda: sp.emit.hls4ml(sp.Network([2, 3, 1]), "prj", X=SAMPLE),
     ),
     "generate": ("pythia8mc", lambda: sp.datasets.generate("jets.npz", 10)),
 }
