@@ -41,7 +41,7 @@ static double categorical(int n, const float *z, const float *target, float w, f
     double sum = 0, targets = 0, product = 0;
     for (int j = 1; j < n; j++)
         top = z[j] > top ? z[j] : top;
-    for (int pass = 0; pass < 2; pass++)   /* first the sum, then the probabilities */
+    for (int pass = 0; pass < 2; pass++) /* first the sum, then the probabilities */
         for (int first = 0; first < n; first += CHUNK) {
             const int m = n - first < CHUNK ? n - first : CHUNK, padded = (m + SP_PAD - 1) / SP_PAD * SP_PAD;
             for (int j = 0; j < padded; j++)
@@ -80,7 +80,7 @@ double sp_loss_rows(sp_loss loss, int rows, int n, const float *z, int64_t z_str
     for (int r = 0; r < rows; r++) {
         const float w = scale * (weight ? weight[r] : 1.0f);
         total += (loss == SP_SQUARED_ERROR ? squared : categorical)(n, z + r * z_stride, target + r * target_stride, w,
-                                                                   dz + r * dz_stride);
+                                                                    dz + r * dz_stride);
     }
     return total;
 }

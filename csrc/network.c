@@ -48,12 +48,21 @@ void sp_net_forward(const sp_net *net, const float *x, int64_t x_stride, int row
         const bool hidden = l < layout->n_layers, relu = hidden && layout->activation == SP_RELU;
         float *h = block + net->output[l];
         net->kernels->product(&(sp_product){
-            .m = rows, .n = in_vectors(net, layout->width[l]), .k = layout->width[l - 1],
-            .a = l > 1 ? block + net->output[l - 1] : x, .ai = l > 1 ? net->stride[l - 1] : x_stride, .ap = 1,
-            .b = net->v + net->weight[l], .b_row = net->panel[l],
+            .m = rows,
+            .n = in_vectors(net, layout->width[l]),
+            .k = layout->width[l - 1],
+            .a = l > 1 ? block + net->output[l - 1] : x,
+            .ai = l > 1 ? net->stride[l - 1] : x_stride,
+            .ap = 1,
+            .b = net->v + net->weight[l],
+            .b_row = net->panel[l],
             .b_panel = (int64_t)layout->width[l - 1] * SP_PANEL,
-            .start = net->v + net->bias[l], .start_row = 0, .start_panel = SP_PANEL,
-            .c = h, .c_row = net->stride[l], .c_panel = SP_PANEL,
+            .start = net->v + net->bias[l],
+            .start_row = 0,
+            .start_panel = SP_PANEL,
+            .c = h,
+            .c_row = net->stride[l],
+            .c_panel = SP_PANEL,
             .finish = relu ? SP_KEEP_POSITIVE : SP_KEEP_SUM,
         });
         if (hidden && !relu)
@@ -67,13 +76,23 @@ static void weight_gradient(sp_net *net, int l, const float *h, int64_t h_stride
     const sp_layout *layout = &net->layout;
     const int n_in = layout->width[l - 1], n_out = layout->width[l];
     float *grad = net->grad + net->weight[l];
-    if (l > 1 && 2 * n_out <= SP_PAD) {   /* few outputs: the transposed product wastes no lanes */
+    if (l > 1 && 2 * n_out <= SP_PAD) { /* few outputs: the transposed product wastes no lanes */
         net->kernels->product(&(sp_product){
-            .m = n_out, .n = in_vectors(net, n_in), .k = rows,
-            .a = d, .ai = 1, .ap = net->stride[l],
-            .b = h, .b_row = h_stride, .b_panel = SP_PANEL,
-            .start = zeros, .start_row = 0, .start_panel = 0,
-            .c = net->thin, .c_row = h_stride, .c_panel = SP_PANEL,
+            .m = n_out,
+            .n = in_vectors(net, n_in),
+            .k = rows,
+            .a = d,
+            .ai = 1,
+            .ap = net->stride[l],
+            .b = h,
+            .b_row = h_stride,
+            .b_panel = SP_PANEL,
+            .start = zeros,
+            .start_row = 0,
+            .start_panel = 0,
+            .c = net->thin,
+            .c_row = h_stride,
+            .c_panel = SP_PANEL,
             .finish = SP_KEEP_SUM,
         });
         for (int k = 0; k < n_in; k++)
@@ -84,12 +103,21 @@ static void weight_gradient(sp_net *net, int l, const float *h, int64_t h_stride
         return;
     }
     net->kernels->product(&(sp_product){
-        .m = n_in, .n = in_vectors(net, n_out), .k = rows,
-        .a = h, .ai = 1, .ap = h_stride,
-        .b = d, .b_row = net->stride[l], .b_panel = SP_PANEL,
-        .start = add ? grad : zeros, .start_row = add ? net->panel[l] : 0,
+        .m = n_in,
+        .n = in_vectors(net, n_out),
+        .k = rows,
+        .a = h,
+        .ai = 1,
+        .ap = h_stride,
+        .b = d,
+        .b_row = net->stride[l],
+        .b_panel = SP_PANEL,
+        .start = add ? grad : zeros,
+        .start_row = add ? net->panel[l] : 0,
         .start_panel = add ? (int64_t)n_in * SP_PANEL : 0,
-        .c = grad, .c_row = net->panel[l], .c_panel = (int64_t)n_in * SP_PANEL,
+        .c = grad,
+        .c_row = net->panel[l],
+        .c_panel = (int64_t)n_in * SP_PANEL,
         .finish = SP_KEEP_SUM,
     });
 }
@@ -105,12 +133,21 @@ static void input_gradient(sp_net *net, int l, int rows, float *block)
     else
         net->kernels->slope(layout->activation, (int64_t)rows * net->stride[l - 1], h);
     net->kernels->product(&(sp_product){
-        .m = rows, .n = in_vectors(net, layout->width[l - 1]), .k = layout->width[l],
-        .a = block + net->output[l], .ai = net->stride[l], .ap = 1,
-        .b = net->vt + net->transposed[l], .b_row = net->panel[l - 1],
+        .m = rows,
+        .n = in_vectors(net, layout->width[l - 1]),
+        .k = layout->width[l],
+        .a = block + net->output[l],
+        .ai = net->stride[l],
+        .ap = 1,
+        .b = net->vt + net->transposed[l],
+        .b_row = net->panel[l - 1],
         .b_panel = (int64_t)layout->width[l] * SP_PANEL,
-        .start = zeros, .start_row = 0, .start_panel = 0,
-        .c = h, .c_row = net->stride[l - 1], .c_panel = SP_PANEL,
+        .start = zeros,
+        .start_row = 0,
+        .start_panel = 0,
+        .c = h,
+        .c_row = net->stride[l - 1],
+        .c_panel = SP_PANEL,
         .finish = finish,
     });
 }
@@ -132,10 +169,10 @@ void sp_net_backward(sp_net *net, const float *x, int64_t x_stride, int rows, fl
 
 struct sp_model {
     sp_net net;
-    float *gates;             /* of the kept forward */
+    float *gates; /* of the kept forward */
     bool gated;
-    float *blocks;            /* one, or those of all kept rows */
-    int64_t capacity, rows;   /* blocks there are; rows kept */
+    float *blocks;          /* one, or those of all kept rows */
+    int64_t capacity, rows; /* blocks there are; rows kept */
     double *u;
 };
 
@@ -205,7 +242,8 @@ sp_status sp_forward(sp_model *model, const float *params, const float *gates, c
         }
         sp_net_forward(net, in, in_stride, n, block);
         for (int r = 0; r < n; r++)
-            memcpy(z + (first + r) * n_out, block + net->output[layout->n_layers] + (int64_t)r * net->stride[layout->n_layers],
+            memcpy(z + (first + r) * n_out,
+                   block + net->output[layout->n_layers] + (int64_t)r * net->stride[layout->n_layers],
                    4 * (size_t)n_out);
     }
     sp_restore_subnormals(state);

@@ -102,11 +102,10 @@ void sp_net_fold(sp_net *net, const float *gates, bool transpose)
                 for (int k = 0; k < n_in; k += net->panel[l - 1]) {
                     const int rows = n_in - k < SP_PANEL ? n_in - k : SP_PANEL;
                     const int cols = n_out - j < SP_PANEL ? n_out - j : SP_PANEL;
-                    kernels->transpose(rows, cols, net->v + net->weight[l] + (int64_t)j * n_in + (int64_t)k * panel,
-                                       panel,
-                                       net->vt + net->transposed[l] + (int64_t)k * n_out +
-                                           (int64_t)j * net->panel[l - 1],
-                                       net->panel[l - 1]);
+                    kernels->transpose(
+                        rows, cols, net->v + net->weight[l] + (int64_t)j * n_in + (int64_t)k * panel, panel,
+                        net->vt + net->transposed[l] + (int64_t)k * n_out + (int64_t)j * net->panel[l - 1],
+                        net->panel[l - 1]);
                 }
     }
 }
@@ -120,8 +119,7 @@ void sp_net_gate_gradient(sp_net *net, const float *gates, double *u)
             double sum = 0;
             for (int j = 0; j < layout->width[l]; j += panel) {
                 const int64_t at = net->weight[l] + (int64_t)j * n_in + (int64_t)k * panel;
-                sum += net->kernels->gate_gradient(panel, gates ? gates[first + k] : 1.0f, net->w + at,
-                                                   net->grad + at);
+                sum += net->kernels->gate_gradient(panel, gates ? gates[first + k] : 1.0f, net->w + at, net->grad + at);
             }
             u[first + k] = sum;
         }

@@ -41,22 +41,22 @@ static inline void sp_restore_subnormals(uint64_t state) { (void)state; }
 typedef struct {
     const sp_kernels *kernels;
     sp_layout layout;
-    int panel[SP_MAX_LAYERS + 1];              /* floats in a panel row of the weights of layer l, and of its outputs */
-    int stride[SP_MAX_LAYERS + 1];             /* floats in a row of outputs of layer l (0: inputs) */
+    int panel[SP_MAX_LAYERS + 1];  /* floats in a panel row of the weights of layer l, and of its outputs */
+    int stride[SP_MAX_LAYERS + 1]; /* floats in a row of outputs of layer l (0: inputs) */
     int64_t weight[SP_MAX_LAYERS + 1], bias[SP_MAX_LAYERS + 1], n_packed;
     int64_t transposed[SP_MAX_LAYERS + 1];
     int64_t output[SP_MAX_LAYERS + 1], n_block;
-    float *w;      /* weights and biases */
-    float *v;      /* w with the gates folded in; w itself without gates */
-    float *vt;     /* v transposed, for the gradient of a layer's input */
-    float *grad;   /* dL/dv, summed over the blocks of a batch */
+    float *w;    /* weights and biases */
+    float *v;    /* w with the gates folded in; w itself without gates */
+    float *vt;   /* v transposed, for the gradient of a layer's input */
+    float *grad; /* dL/dv, summed over the blocks of a batch */
     float *folded, *thin;
 } sp_net;
 
 sp_status sp_net_init(sp_net *net, const sp_layout *layout);
 void sp_net_free(sp_net *net);
 
-float *sp_floats(int64_t n);   /* zeroed, aligned to 64 bytes; NULL without memory */
+float *sp_floats(int64_t n); /* zeroed, aligned to 64 bytes; NULL without memory */
 
 void sp_net_pack(const sp_net *net, const float *flat, float *packed);
 void sp_net_unpack(const sp_net *net, const float *packed, float *flat);

@@ -21,7 +21,7 @@ void sp_reduce(const sp_layout *layout, const bool *keep, const float *params, f
     for (int l = 1; l <= layout->n_layers; l++) {
         const int n_in = layout->width[l - 1], n_out = layout->width[l];
         const bool *keep_in = keep + layout->gate[l - 1], *keep_out = l < layout->n_layers ? keep + layout->gate[l] : 0;
-        for (int k = 0; k <= n_in; k++) {   /* the last row is the bias */
+        for (int k = 0; k <= n_in; k++) { /* the last row is the bias */
             if (k < n_in && !keep_in[k])
                 continue;
             const float *row = params + layout->weight[l] + (int64_t)k * n_out;

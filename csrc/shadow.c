@@ -30,14 +30,14 @@ sp_status sp_gates(sp_family family, int n, const double *score, const double *c
     }
     if (!(budget > 0) || budget > total * (1 + 1e-12))
         return SP_BAD_BUDGET;
-    if (budget >= total * (1 - 1e-12)) {   /* every node open: no finite theta, and none needed */
+    if (budget >= total * (1 - 1e-12)) { /* every node open: no finite theta, and none needed */
         for (int i = 0; i < n; i++)
             gate[i] = 1;
         *theta = low - 800 * temperature;
         return SP_OK;
     }
-    low -= 40 * temperature;    /* F = 1 to the last bit for all */
-    high += 750 * temperature;  /* F = 0 */
+    low -= 40 * temperature;   /* F = 1 to the last bit for all */
+    high += 750 * temperature; /* F = 0 */
     const double tolerance = 1e-12 * total;
     double at = *theta > low && *theta < high ? *theta : 0.5 * (low + high), slope[64];
     for (int iteration = 0; iteration < MAX_ITERATIONS; iteration++) {
@@ -60,7 +60,7 @@ sp_status sp_gates(sp_family family, int n, const double *score, const double *c
             high = at;
         const double newton = at + excess * temperature / sum_slope;
         const double next = newton > low && newton < high ? newton : 0.5 * (low + high);
-        if (next == at) {   /* low and high are neighbours: no double meets the budget better */
+        if (next == at) { /* low and high are neighbours: no double meets the budget better */
             *theta = at;
             return fabs(excess) <= 1e-6 * total ? SP_OK : SP_NOT_CONVERGED;
         }
@@ -89,8 +89,8 @@ double sp_scores_step(int n, double *score, const double *grad, double *velocity
     for (int i = 0; i < n; i++)
         now += grad[i] * grad[i];
     square = memory * square + (1 - memory) * now / n;
-    const double scale = rate / (1 - pow(momentum, (double)step)) /
-                         (sqrt(square / (1 - pow(memory, (double)step))) + 1e-12);
+    const double scale =
+        rate / (1 - pow(momentum, (double)step)) / (sqrt(square / (1 - pow(memory, (double)step))) + 1e-12);
     for (int i = 0; i < n; i++) {
         velocity[i] = momentum * velocity[i] + (1 - momentum) * grad[i];
         score[i] -= scale * velocity[i];
@@ -124,7 +124,7 @@ sp_status sp_select(int n, const double *score, const int32_t *layer, int n_node
         for (int i = 0; i < n; i++) {
             best[i] = (candidate){score[i], i, layer[i]};
             keep[i] = false;
-            if (missing[layer[i]] < min_nodes) {   /* a layer narrower than min_nodes keeps all it has */
+            if (missing[layer[i]] < min_nodes) { /* a layer narrower than min_nodes keeps all it has */
                 missing[layer[i]]++;
                 must++;
             }

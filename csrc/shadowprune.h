@@ -16,12 +16,12 @@
 typedef enum {
     SP_OK = 0,
     SP_NO_MEMORY,
-    SP_BAD_SHAPE,      /* no layers, too many, or a width out of range */
-    SP_BAD_BUDGET,     /* below what the gates can reach, or above */
-    SP_BAD_ARGUMENT,   /* temperature, rate, order: the caller checks these first and says more */
-    SP_NOT_CONVERGED,  /* the gate solver */
-    SP_NOT_FORWARDED,  /* backward without a forward that kept its activations */
-    SP_BAD_ISA,        /* not built in, or this processor cannot run it */
+    SP_BAD_SHAPE,     /* no layers, too many, or a width out of range */
+    SP_BAD_BUDGET,    /* below what the gates can reach, or above */
+    SP_BAD_ARGUMENT,  /* temperature, rate, order: the caller checks these first and says more */
+    SP_NOT_CONVERGED, /* the gate solver */
+    SP_NOT_FORWARDED, /* backward without a forward that kept its activations */
+    SP_BAD_ISA,       /* not built in, or this processor cannot run it */
 } sp_status;
 
 const char *sp_message(sp_status status);
@@ -30,15 +30,15 @@ const char *sp_message(sp_status status);
 
 typedef struct sp_kernels sp_kernels;
 
-sp_status sp_isa_select(const char *name);   /* NULL: the fastest this processor runs */
-const char *sp_isa(void);                    /* the one in use */
-const char *sp_isa_available(int i);         /* i-th usable, slowest first; NULL past the end */
+sp_status sp_isa_select(const char *name); /* NULL: the fastest this processor runs */
+const char *sp_isa(void);                  /* the one in use */
+const char *sp_isa_available(int i);       /* i-th usable, slowest first; NULL past the end */
 
 /* --- Layout of a network (network.c) ----------------------------------------------------------------------------- */
 
-enum { SP_MAX_LAYERS = 32, SP_MAX_WIDTH = 1 << 24 };   /* no product or sum of widths overflows */
+enum { SP_MAX_LAYERS = 32, SP_MAX_WIDTH = 1 << 24 }; /* no product or sum of widths overflows */
 
-typedef enum { SP_LINEAR, SP_RELU, SP_LEAKY_RELU, SP_TANH, SP_SIGMOID } sp_activation;   /* of the hidden layers */
+typedef enum { SP_LINEAR, SP_RELU, SP_LEAKY_RELU, SP_TANH, SP_SIGMOID } sp_activation; /* of the hidden layers */
 
 #define SP_LEAKY_SLOPE 0.01f
 
@@ -46,10 +46,10 @@ typedef struct {
     int n_layers;
     sp_activation activation;
     int width[SP_MAX_LAYERS + 1];
-    int64_t weight[SP_MAX_LAYERS + 1];   /* where W of layer l (1..L) begins in the flat block */
+    int64_t weight[SP_MAX_LAYERS + 1]; /* where W of layer l (1..L) begins in the flat block */
     int64_t bias[SP_MAX_LAYERS + 1];
     int64_t n_params;
-    int gate[SP_MAX_LAYERS + 1];         /* where the gates of the nodes of layer l (0..L-1) begin */
+    int gate[SP_MAX_LAYERS + 1]; /* where the gates of the nodes of layer l (0..L-1) begin */
     int n_gates;
 } sp_layout;
 
@@ -57,7 +57,7 @@ sp_status sp_layout_init(sp_layout *layout, int n_layers, const int *width, sp_a
 
 /* --- Forward and backward (network.c) ---------------------------------------------------------------------------- */
 
-typedef struct sp_model sp_model;   /* packed weights and row-block memory of one layout */
+typedef struct sp_model sp_model; /* packed weights and row-block memory of one layout */
 
 sp_model *sp_model_new(const sp_layout *layout);
 void sp_model_free(sp_model *model);
@@ -65,13 +65,13 @@ const sp_layout *sp_model_layout(const sp_model *model);
 
 /* x (rows, width[0]) row by row -> z (rows, width[L]) logits. gates (n_gates) or NULL for ones. keep: remember the
    activations of all rows for sp_backward. */
-sp_status sp_forward(sp_model *model, const float *params, const float *gates, const float *x, int64_t rows,
-                     bool keep, float *z);
+sp_status sp_forward(sp_model *model, const float *params, const float *gates, const float *x, int64_t rows, bool keep,
+                     float *z);
 
 /* dz (rows, width[L]) of the last kept forward -> dparams (n_params), dgates (n_gates). Uses the activations up. */
 sp_status sp_backward(sp_model *model, const float *dz, float *dparams, float *dgates);
 
-int64_t sp_model_rows(const sp_model *model);   /* rows of the kept forward, 0 without one */
+int64_t sp_model_rows(const sp_model *model); /* rows of the kept forward, 0 without one */
 
 /* --- Losses from logits (loss.c) --------------------------------------------------------------------------------- */
 
@@ -88,8 +88,8 @@ typedef enum { SP_ADAM, SP_SGD } sp_optimizer_kind;
 
 typedef struct {
     sp_optimizer_kind kind;
-    double beta_1, beta_2, epsilon;   /* Adam with decoupled weight decay */
-    double momentum;                  /* SGD */
+    double beta_1, beta_2, epsilon; /* Adam with decoupled weight decay */
+    double momentum;                /* SGD */
     bool nesterov;
 } sp_optimizer;
 
@@ -103,8 +103,8 @@ void sp_optimizer_step(const sp_optimizer *optimizer, int64_t n, float *w, const
 typedef enum { SP_LOGISTIC, SP_LAPLACE } sp_family;
 
 /* g_i = F((s_i - theta)/T) with sum c_i g_i = budget. cost NULL: ones. theta: start in, solution out. */
-sp_status sp_gates(sp_family family, int n, const double *score, const double *cost, double budget,
-                   double temperature, double *theta, double *gate);
+sp_status sp_gates(sp_family family, int n, const double *score, const double *cost, double budget, double temperature,
+                   double *theta, double *gate);
 
 /* dL/ds from u = dL/dg, at the theta found; slope is scratch (n). */
 void sp_gates_backward(sp_family family, int n, const double *score, const double *cost, double theta,
@@ -125,7 +125,7 @@ void sp_reduce(const sp_layout *layout, const bool *keep, const float *params, f
 
 /* --- Training (train.c) ------------------------------------------------------------------------------------------ */
 
-typedef struct sp_trainer sp_trainer;   /* weights, moments, scores and scratch memory of one training */
+typedef struct sp_trainer sp_trainer; /* weights, moments, scores and scratch memory of one training */
 
 sp_trainer *sp_trainer_new(const sp_layout *layout, sp_loss loss, const sp_optimizer *optimizer, int64_t batch_size);
 void sp_trainer_free(sp_trainer *trainer);
@@ -133,31 +133,31 @@ const sp_layout *sp_trainer_layout(const sp_trainer *trainer);
 int64_t sp_trainer_batch_size(const sp_trainer *trainer);
 
 void sp_trainer_set(sp_trainer *trainer, const float *params, const float *m, const float *v, int64_t step);
-int64_t sp_trainer_get(const sp_trainer *trainer, float *params, float *m, float *v);   /* returns the step */
+int64_t sp_trainer_get(const sp_trainer *trainer, float *params, float *m, float *v); /* returns the step */
 
 typedef struct {
-    int n;                  /* nodes covered */
-    const int32_t *index;   /* their places among all gates */
+    int n;                /* nodes covered */
+    const int32_t *index; /* their places among all gates */
     const double *score;
-    const double *cost;     /* NULL: ones */
+    const double *cost; /* NULL: ones */
     double rate;
-} sp_group;                 /* nodes under one budget */
+} sp_group; /* nodes under one budget */
 
 sp_status sp_trainer_set_shadow(sp_trainer *trainer, sp_family family, int n_groups, const sp_group *groups);
 int sp_trainer_n_groups(const sp_trainer *trainer);
 int sp_trainer_group_size(const sp_trainer *trainer, int group);
 const double *sp_trainer_scores(const sp_trainer *trainer, int group);
-const float *sp_trainer_gates(const sp_trainer *trainer);   /* (n_gates) of the last step */
+const float *sp_trainer_gates(const sp_trainer *trainer); /* (n_gates) of the last step */
 
 typedef struct {
-    const float *x;             /* (n_rows, width[0]) */
-    const float *target;        /* (n_rows, width[L]) */
-    const float *weight;        /* (n_rows) or NULL */
-    const int32_t *order;       /* (n) rows to train on, in this order */
+    const float *x;       /* (n_rows, width[0]) */
+    const float *target;  /* (n_rows, width[L]) */
+    const float *weight;  /* (n_rows) or NULL */
+    const int32_t *order; /* (n) rows to train on, in this order */
     int64_t n;
-    const float *rate, *decay;  /* (n_steps), n_steps = ceil(n / batch_size) */
-    const double *budget, *temperature;   /* (n_steps, n_groups); NULL without a shadow */
-    double *loss;               /* (n_steps) out: mean over the batch */
+    const float *rate, *decay;          /* (n_steps), n_steps = ceil(n / batch_size) */
+    const double *budget, *temperature; /* (n_steps, n_groups); NULL without a shadow */
+    double *loss;                       /* (n_steps) out: mean over the batch */
 } sp_run;
 
 /* Steps through the run; on an error *done steps are complete and the trainer is usable. */

@@ -11,7 +11,7 @@
 typedef struct {
     int n;
     int32_t *index;
-    double *score, *cost, *gate, *velocity;   /* cost NULL: ones */
+    double *score, *cost, *gate, *velocity; /* cost NULL: ones */
     double *u, *slope, *grad;
     double rate, theta, square;
     int64_t step;
@@ -22,11 +22,11 @@ struct sp_trainer {
     sp_loss loss;
     sp_optimizer optimizer;
     int64_t batch_size, step;
-    float *m, *v;          /* packed moments */
-    float *block;          /* outputs of a block of rows */
+    float *m, *v; /* packed moments */
+    float *block; /* outputs of a block of rows */
     float *target, *weight;
     float *gates;
-    double *u;             /* dL/dg */
+    double *u; /* dL/dg */
     sp_family family;
     int n_groups;
     group *groups;
@@ -127,7 +127,7 @@ sp_status sp_trainer_set_shadow(sp_trainer *trainer, sp_family family, int n_gro
         to->n = groups[i].n;
         to->rate = groups[i].rate;
         to->index = malloc(n * sizeof *to->index);
-        to->score = calloc(7 * n, sizeof *to->score);   /* one piece for all */
+        to->score = calloc(7 * n, sizeof *to->score); /* one piece for all */
         if (!to->index || !to->score) {
             free_groups(trainer);
             return SP_NO_MEMORY;
@@ -150,8 +150,8 @@ static sp_status set_gates(sp_trainer *trainer, const double *budget, const doub
 {
     for (int i = 0; i < trainer->n_groups; i++) {
         group *at = &trainer->groups[i];
-        const sp_status status = sp_gates(trainer->family, at->n, at->score, at->cost, budget[i], temperature[i],
-                                          &at->theta, at->gate);
+        const sp_status status =
+            sp_gates(trainer->family, at->n, at->score, at->cost, budget[i], temperature[i], &at->theta, at->gate);
         if (status)
             return status;
         for (int k = 0; k < at->n; k++)
@@ -198,7 +198,7 @@ static void step_weights(sp_trainer *trainer, double rate, double decay)
 {
     sp_net *net = &trainer->net;
     trainer->step++;
-    for (int l = 1; l <= net->layout.n_layers; l++) {   /* weights decay, biases do not */
+    for (int l = 1; l <= net->layout.n_layers; l++) { /* weights decay, biases do not */
         const int64_t end = l < net->layout.n_layers ? net->weight[l + 1] : net->n_packed;
         for (int part = 0; part < 2; part++) {
             const int64_t from = part ? net->bias[l] : net->weight[l], to = part ? end : net->bias[l];

@@ -9,13 +9,9 @@ static const sp_kernels *in_use = &sp_kernels_baseline;
 static int usable(int i, const sp_kernels **table)
 {
     switch (i) {
-    case 0:
-        *table = &sp_kernels_baseline;
-        return 1;
+    case 0: *table = &sp_kernels_baseline; return 1;
 #ifdef SP_HAVE_AVX2
-    case 1:
-        *table = &sp_kernels_avx2;
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    case 1: *table = &sp_kernels_avx2; return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 #endif
 #ifdef SP_HAVE_AVX512
     case 2:
@@ -23,8 +19,7 @@ static int usable(int i, const sp_kernels **table)
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 #endif
-    default:
-        return -1;
+    default: return -1;
     }
 }
 

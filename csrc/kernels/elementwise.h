@@ -27,15 +27,12 @@ INLINE float sum_lanes(f16 x)
     return x[0];
 }
 
-INLINE double sum_lanes_d(d8 x)
-{
-    return ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7]));
-}
+INLINE double sum_lanes_d(d8 x) { return ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7])); }
 
 /* e^x for x <= 0, zero below -87. */
 INLINE f16 exp_f(f16 x)
 {
-    const f16 magic = (f16){0} + 12582912.0f;   /* 1.5 * 2^23: adding it rounds to an integer */
+    const f16 magic = (f16){0} + 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
     const i16 tiny = x < -87.0f;
     x = choose(tiny, (f16){0}, x);
     const f16 n = (x * 1.44269504088896341f + magic) - magic;
@@ -85,14 +82,15 @@ INLINE f16 tanh_f(f16 z)
 /* e^x for x <= 0, zero below -700. */
 INLINE d8 exp_d(d8 x)
 {
-    const d8 magic = (d8){0} + 6755399441055744.0;   /* 1.5 * 2^52 */
+    const d8 magic = (d8){0} + 6755399441055744.0; /* 1.5 * 2^52 */
     const l8 tiny = x < -700.0;
     x = choose_d(tiny, (d8){0}, x);
     const d8 shifted = x * 1.4426950408889634 + magic, n = shifted - magic;
     const d8 r = (x - n * 6.93145751953125e-1) - n * 1.42860682030941723212e-6;
     d8 p = (d8){0} + 1.0 / 6227020800.0;
-    const double c[] = {1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800, 1.0 / 362880, 1.0 / 40320, 1.0 / 5040,
-                        1.0 / 720, 1.0 / 120, 1.0 / 24, 1.0 / 6, 1.0 / 2, 1.0, 1.0};
+    const double c[] = {
+        1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800, 1.0 / 362880, 1.0 / 40320, 1.0 / 5040, 1.0 / 720,
+        1.0 / 120,       1.0 / 24,       1.0 / 6,       1.0 / 2,      1.0,         1.0};
     UNROLL for (int i = 0; i < 13; i++)
         p = p * r + c[i];
     const l8 power = (((l8)shifted - (l8)magic) + 1023) << 52;
@@ -102,8 +100,7 @@ INLINE d8 exp_d(d8 x)
 static void activate(sp_activation activation, int64_t n, float *z)
 {
     switch (activation) {
-    case SP_LINEAR:
-        break;
+    case SP_LINEAR: break;
     case SP_RELU:
         for (int64_t i = 0; i < n; i += 16)
             F16(z + i) = choose(F16(z + i) < 0, (f16){0}, F16(z + i));
@@ -153,12 +150,12 @@ static void slope(sp_activation activation, int64_t n, float *h)
 static void column_sums(int rows, int n, const float *d, int64_t stride, float *out, bool add)
 {
     int j = 0;
-    for (; j + 64 <= n; j += 64) {   /* four sums under way hide the latency of one */
+    for (; j + 64 <= n; j += 64) { /* four sums under way hide the latency of one */
         f16 sum[4];
         UNROLL for (int i = 0; i < 4; i++)
             sum[i] = add ? F16(out + j + 16 * i) : (f16){0};
-        for (int r = 0; r < rows; r++)
-            UNROLL for (int i = 0; i < 4; i++)
+        for (int r = 0; r < rows; r++) UNROLL
+            for (int i = 0; i < 4; i++)
                 sum[i] += CF16(d + r * stride + j + 16 * i);
         UNROLL for (int i = 0; i < 4; i++)
             F16(out + j + 16 * i) = sum[i];
@@ -177,7 +174,7 @@ static void gather(int rows, int n, const float *x, const int32_t *order, float 
     for (int r = 0; r < rows; r++) {
         const float *row = x + (int64_t)order[r] * n;
         if (r + AHEAD < rows)
-            for (int j = 0; j < n; j += 16)   /* rows come in random order: no hardware foresees them */
+            for (int j = 0; j < n; j += 16) /* rows come in random order: no hardware foresees them */
                 __builtin_prefetch(x + (int64_t)order[r + AHEAD] * n + j);
         for (int j = 0; j < n; j++)
             out[r * stride + j] = row[j];
@@ -210,7 +207,7 @@ static void transpose(int rows, int cols, const float *restrict in, int64_t in_r
             f16 r[16];
             UNROLL for (int k = 0; k < 16; k++)
                 r[k] = CF16(in + (i + k) * in_row + j);
-            UNROLL for (int half = 1; half < 16; half *= 2) {   /* swap off-diagonal blocks of growing size */
+            UNROLL for (int half = 1; half < 16; half *= 2) { /* swap off-diagonal blocks of growing size */
                 i16 low, high;
                 UNROLL for (int k = 0; k < 16; k++) {
                     low[k] = k & half ? 16 + (k ^ half) : k;
@@ -289,8 +286,8 @@ INLINE d8 cdf(sp_family family, d8 t, d8 *slope_out)
     return choose_d(positive, one, e) * r;
 }
 
-static double gates(sp_family family, int n, const double *score, const double *cost, double theta,
-                    double temperature, double *gate, double *slope_out, double *sum_slope)
+static double gates(sp_family family, int n, const double *score, const double *cost, double theta, double temperature,
+                    double *gate, double *slope_out, double *sum_slope)
 {
     const double inverse = 1 / temperature;
     d8 total = {0}, total_slope = {0};
@@ -305,7 +302,7 @@ static double gates(sp_family family, int n, const double *score, const double *
         total += c * g;
         total_slope += c * d;
     }
-    if (i < n) {   /* the last few through padded copies: lanes beyond them cost nothing */
+    if (i < n) { /* the last few through padded copies: lanes beyond them cost nothing */
         d8 s = {0}, c = {0}, d;
         for (int k = 0; k < n - i; k++) {
             s[k] = score[i + k];

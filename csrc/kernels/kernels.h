@@ -9,8 +9,8 @@
 #include "shadowprune.h"
 
 enum {
-    SP_PAD = 16,    /* widths are padded to this many floats, zero beyond the width */
-    SP_PANEL = 64,  /* columns of a weight panel */
+    SP_PAD = 16,   /* widths are padded to this many floats, zero beyond the width */
+    SP_PANEL = 64, /* columns of a weight panel */
 };
 
 typedef enum { SP_KEEP_SUM, SP_KEEP_POSITIVE, SP_TIMES_C, SP_WHERE_C_POSITIVE, SP_N_FINISHES } sp_finish;
@@ -32,7 +32,7 @@ typedef struct {
 
 struct sp_kernels {
     const char *name;
-    int vector;   /* floats */
+    int vector; /* floats */
 
     void (*product)(const sp_product *job);
 
@@ -63,8 +63,8 @@ struct sp_kernels {
     double (*exponentials)(int n, const float *z, float *p);
 
     /* gate = F((s - theta)/T), slope = F'; returns sum c g, *sum_slope = sum c slope. cost may be NULL. */
-    double (*gates)(sp_family family, int n, const double *score, const double *cost, double theta,
-                    double temperature, double *gate, double *slope, double *sum_slope);
+    double (*gates)(sp_family family, int n, const double *score, const double *cost, double theta, double temperature,
+                    double *gate, double *slope, double *sum_slope);
 };
 
 const sp_kernels *sp_kernels_in_use(void);

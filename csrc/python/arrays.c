@@ -42,8 +42,8 @@ static PyArrayObject *to_int32(PyArrayObject *any, const char *name)
             DROP(wide);
             return NULL;
         }
-    PyArrayObject *array = (PyArrayObject *)PyArray_FROM_OTF((PyObject *)wide, NPY_INT32,
-                                                             NPY_ARRAY_IN_ARRAY | NPY_ARRAY_FORCECAST);
+    PyArrayObject *array =
+        (PyArrayObject *)PyArray_FROM_OTF((PyObject *)wide, NPY_INT32, NPY_ARRAY_IN_ARRAY | NPY_ARRAY_FORCECAST);
     DROP(wide);
     return array;
 }
@@ -55,8 +55,8 @@ PyArrayObject *sp_in(PyObject *obj, const char *name, int type, int ndim, const 
         return NULL;
     const int have = PyArray_TYPE(any);
     const bool real = PyTypeNum_ISBOOL(have) || PyTypeNum_ISINTEGER(have) || PyTypeNum_ISFLOAT(have);
-    const bool exact = type == NPY_FLOAT32 || type == NPY_FLOAT64 || have == type ||
-                       (type == NPY_INT32 && PyTypeNum_ISINTEGER(have));
+    const bool exact =
+        type == NPY_FLOAT32 || type == NPY_FLOAT64 || have == type || (type == NPY_INT32 && PyTypeNum_ISINTEGER(have));
     if (!real || !exact) {
         PyErr_Format(PyExc_TypeError, "%s must be an array of %s; it holds %R", name, type_name(type),
                      (PyObject *)PyArray_DESCR(any));
@@ -67,10 +67,10 @@ PyArrayObject *sp_in(PyObject *obj, const char *name, int type, int ndim, const 
         DROP(any);
         return NULL;
     }
-    PyArrayObject *array = type == NPY_INT32 && have != type
-                               ? to_int32(any, name)
-                               : (PyArrayObject *)PyArray_FROM_OTF((PyObject *)any, type,
-                                                                   NPY_ARRAY_IN_ARRAY | NPY_ARRAY_FORCECAST);
+    PyArrayObject *array =
+        type == NPY_INT32 && have != type
+            ? to_int32(any, name)
+            : (PyArrayObject *)PyArray_FROM_OTF((PyObject *)any, type, NPY_ARRAY_IN_ARRAY | NPY_ARRAY_FORCECAST);
     DROP(any);
     return array;
 }
@@ -83,8 +83,10 @@ bool sp_at_least(PyArrayObject *array, const char *name, double low)
         if (!isfinite(value) || value < low) {
             PyObject *seen = PyFloat_FromDouble(value), *limit = PyFloat_FromDouble(low);
             if (seen && limit)
-                PyErr_Format(PyExc_ValueError, isfinite(low) ? "%s holds %R; it must be finite and at least %R"
-                                                             : "%s holds %R; it must be finite", name, seen, limit);
+                PyErr_Format(PyExc_ValueError,
+                             isfinite(low) ? "%s holds %R; it must be finite and at least %R"
+                                           : "%s holds %R; it must be finite",
+                             name, seen, limit);
             Py_XDECREF(seen);
             Py_XDECREF(limit);
             return false;

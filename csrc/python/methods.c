@@ -22,8 +22,8 @@ int sp_check(const char *name, double value, double low, bool open)
         return 0;
     PyObject *seen = PyFloat_FromDouble(value), *limit = PyFloat_FromDouble(low);
     if (seen && limit)
-        PyErr_Format(PyExc_ValueError, "%s is %R; it must be finite and %s %R", name, seen,
-                     open ? "above" : "at least", limit);
+        PyErr_Format(PyExc_ValueError, "%s is %R; it must be finite and %s %R", name, seen, open ? "above" : "at least",
+                     limit);
     Py_XDECREF(seen);
     Py_XDECREF(limit);
     return -1;
@@ -243,11 +243,13 @@ static PyObject *select_nodes(PyObject *module, PyObject *args, PyObject *kwargs
             PyErr_Format(PyExc_ValueError, "layer holds %d; it must be from 0 to %d", l[i], SP_MAX_LAYERS);
         else {
             if (n_nodes >= 0 && n_nodes <= n)
-                status = sp_select((int)n, PyArray_DATA(scores), l, (int)n_nodes,
-                                   (int)(min_nodes < n ? min_nodes : n), PyArray_DATA(keep));
+                status = sp_select((int)n, PyArray_DATA(scores), l, (int)n_nodes, (int)(min_nodes < n ? min_nodes : n),
+                                   PyArray_DATA(keep));
             if (status == SP_BAD_BUDGET)
-                PyErr_Format(PyExc_ValueError, "n_nodes is %lld; it must be from min_nodes = %lld in every layer to all "
-                             "%zd nodes", n_nodes, min_nodes, (Py_ssize_t)n);
+                PyErr_Format(PyExc_ValueError,
+                             "n_nodes is %lld; it must be from min_nodes = %lld in every layer to all "
+                             "%zd nodes",
+                             n_nodes, min_nodes, (Py_ssize_t)n);
             else
                 sp_raise(status);
         }
@@ -287,8 +289,7 @@ static PyObject *loss(PyObject *module, PyObject *args, PyObject *kwargs)
     const char *kind_name;
     PyObject *z_obj, *target_obj, *weight_obj = Py_None, *result = NULL;
     sp_loss kind;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "sOO|O:loss", names, &kind_name, &z_obj, &target_obj,
-                                     &weight_obj) ||
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "sOO|O:loss", names, &kind_name, &z_obj, &target_obj, &weight_obj) ||
         sp_read_loss(kind_name, &kind))
         return NULL;
     PyArrayObject *target = NULL, *weight = NULL, *dz = NULL;
@@ -350,8 +351,8 @@ static PyObject *optimizer_step(const sp_optimizer *optimizer, PyObject *params_
 static PyObject *adam_step(PyObject *module, PyObject *args, PyObject *kwargs)
 {
     (void)module;
-    static char *names[] = {"params", "grad", "m", "v", "step", "learning_rate", "beta_1", "beta_2", "epsilon",
-                            "decay", NULL};
+    static char *names[] = {"params", "grad",   "m",       "v",     "step", "learning_rate",
+                            "beta_1", "beta_2", "epsilon", "decay", NULL};
     PyObject *params, *grad, *m, *v, *decay = Py_None;
     long long step;
     double rate;
@@ -381,7 +382,7 @@ static PyObject *sgd_step(PyObject *module, PyObject *args, PyObject *kwargs)
     return optimizer_step(&sgd, params, grad, velocity, NULL, decay, 1, rate);
 }
 
-#define KEYWORDS(function) (PyCFunction)(void (*)(void))function, METH_VARARGS | METH_KEYWORDS, NULL
+#define KEYWORDS(function) (PyCFunction)(void (*)(void)) function, METH_VARARGS | METH_KEYWORDS, NULL
 
 PyMethodDef sp_methods[] = {
     {"isa", isa, METH_NOARGS, NULL},

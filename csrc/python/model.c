@@ -55,7 +55,7 @@ static PyObject *model_forward(ModelObject *self, PyObject *args, PyObject *kwar
     z = out_obj == Py_None ? sp_new(NPY_FLOAT32, 2, shape) : sp_inout(out_obj, "out", NPY_FLOAT32, 2, shape);
     if (!z)
         goto end;
-    const bool busy = atomic_flag_test_and_set(&self->busy);   /* another thread is inside: a model of our own */
+    const bool busy = atomic_flag_test_and_set(&self->busy); /* another thread is inside: a model of our own */
     if (busy && keep) {
         PyErr_SetString(PyExc_RuntimeError, "this network is in use by another thread");
         CLEAR(z);

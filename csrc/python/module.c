@@ -23,7 +23,8 @@ static int execute(PyObject *module)
     if (sp_isa_select(wanted)) {
         PyErr_Format(PyExc_ImportError,
                      "SHADOWPRUNE_ISA=%s: this build or this processor has no such instruction set; "
-                     "shadowprune knows baseline, avx2, avx512", wanted);
+                     "shadowprune knows baseline, avx2, avx512",
+                     wanted);
         return -1;
     }
     if (PyModule_AddIntConstant(module, "MAX_LAYERS", SP_MAX_LAYERS))
@@ -40,11 +41,8 @@ static PyModuleDef_Slot slots[] = {
 };
 
 static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT,
-    .m_name = "_core",
-    .m_doc = "The compiled part of shadowprune.",
-    .m_methods = sp_methods,
-    .m_slots = slots,
+    PyModuleDef_HEAD_INIT,   .m_name = "_core", .m_doc = "The compiled part of shadowprune.",
+    .m_methods = sp_methods, .m_slots = slots,
 };
 
 PyMODINIT_FUNC PyInit__core(void) { return PyModuleDef_Init(&definition); }

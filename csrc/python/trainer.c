@@ -22,8 +22,8 @@ static void leave(TrainerObject *self) { atomic_flag_clear(&self->busy); }
 
 static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"widths", "activation", "loss", "optimizer", "batch_size", "beta_1", "beta_2", "epsilon",
-                            "momentum", "nesterov", NULL};
+    static char *names[] = {"widths", "activation", "loss",     "optimizer", "batch_size", "beta_1",
+                            "beta_2", "epsilon",    "momentum", "nesterov",  NULL};
     PyObject *widths;
     const char *activation, *loss_name, *optimizer_name = "adam";
     long long batch_size = 512;
@@ -93,7 +93,8 @@ static PyObject *get_state(TrainerObject *self, PyObject *unused)
 {
     (void)unused;
     const npy_intp n = sp_trainer_layout(self->trainer)->n_params;
-    PyArrayObject *params = sp_new(NPY_FLOAT32, 1, &n), *m = sp_new(NPY_FLOAT32, 1, &n), *v = sp_new(NPY_FLOAT32, 1, &n);
+    PyArrayObject *params = sp_new(NPY_FLOAT32, 1, &n), *m = sp_new(NPY_FLOAT32, 1, &n),
+                  *v = sp_new(NPY_FLOAT32, 1, &n);
     PyObject *result = NULL;
     if (params && m && v && !enter(self)) {
         const long long step = sp_trainer_get(self->trainer, PyArray_DATA(params), PyArray_DATA(m), PyArray_DATA(v));
@@ -128,13 +129,13 @@ static PyObject *set_shadow(TrainerObject *self, PyObject *args, PyObject *kwarg
     for (Py_ssize_t i = 0; ok && i < n_groups; i++) {
         PyObject *item = PySequence_GetItem(groups_obj, i), *index, *score, *cost;
         PyArrayObject **h = held + 3 * i;
-        ok = item && PyTuple_Check(item) && PyArg_ParseTuple(item, "OOOd:group", &index, &score, &cost, &groups[i].rate) &&
-             !sp_check("rate", groups[i].rate, 0, false) &&
-             (h[0] = sp_in_vector(index, "indices", NPY_INT32, -1)) &&
+        ok = item && PyTuple_Check(item) &&
+             PyArg_ParseTuple(item, "OOOd:group", &index, &score, &cost, &groups[i].rate) &&
+             !sp_check("rate", groups[i].rate, 0, false) && (h[0] = sp_in_vector(index, "indices", NPY_INT32, -1)) &&
              (h[1] = sp_in_vector(score, "scores", NPY_FLOAT64, PyArray_DIM(h[0], 0))) &&
              sp_at_least(h[1], "scores", -INFINITY) &&
-             (cost == Py_None || ((h[2] = sp_in_vector(cost, "cost", NPY_FLOAT64, PyArray_DIM(h[0], 0))) &&
-                                  sp_at_least(h[2], "cost", 0)));
+             (cost == Py_None ||
+              ((h[2] = sp_in_vector(cost, "cost", NPY_FLOAT64, PyArray_DIM(h[0], 0))) && sp_at_least(h[2], "cost", 0)));
         if (item && !ok && !PyErr_Occurred())
             PyErr_SetString(PyExc_TypeError, "a group must be a tuple (indices, scores, cost, rate)");
         Py_XDECREF(item);
@@ -224,8 +225,8 @@ static bool check_schedule(PyArrayObject *budget, PyArrayObject *temperature)
 
 static PyObject *run(TrainerObject *self, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"x", "target", "weight", "order", "learning_rate", "weight_decay", "budgets",
-                            "temperatures", NULL};
+    static char *names[] = {"x",       "target",       "weight", "order", "learning_rate", "weight_decay",
+                            "budgets", "temperatures", NULL};
     PyObject *x_obj, *target_obj, *weight_obj, *order_obj, *rate_obj, *decay_obj;
     PyObject *budget_obj = Py_None, *temperature_obj = Py_None, *result = NULL;
     PyArrayObject *x = NULL, *target = NULL, *weight = NULL, *order = NULL, *rate = NULL, *decay = NULL;
@@ -237,7 +238,8 @@ static PyObject *run(TrainerObject *self, PyObject *args, PyObject *kwargs)
     if (!(x = sp_in(x_obj, "x", NPY_FLOAT32, 2, (npy_intp[]){-1, layout->width[0]})))
         goto end;
     const npy_intp n_rows = PyArray_DIM(x, 0);
-    if (!(target = sp_in(target_obj, "target", NPY_FLOAT32, 2, (npy_intp[]){n_rows, layout->width[layout->n_layers]})) ||
+    if (!(target =
+              sp_in(target_obj, "target", NPY_FLOAT32, 2, (npy_intp[]){n_rows, layout->width[layout->n_layers]})) ||
         (weight_obj != Py_None && !(weight = sp_in_vector(weight_obj, "weight", NPY_FLOAT32, n_rows))) ||
         !(order = sp_in_vector(order_obj, "order", NPY_INT32, -1)))
         goto end;
@@ -252,8 +254,7 @@ static PyObject *run(TrainerObject *self, PyObject *args, PyObject *kwargs)
     if (!(rate = sp_in_vector(rate_obj, "learning_rate", NPY_FLOAT32, n_steps)) ||
         !sp_at_least(rate, "learning_rate", 0) ||
         !(decay = sp_in_vector(decay_obj, "weight_decay", NPY_FLOAT32, n_steps)) ||
-        !sp_at_least(decay, "weight_decay", 0) ||
-        !(losses = sp_new(NPY_FLOAT64, 1, &n_steps)))
+        !sp_at_least(decay, "weight_decay", 0) || !(losses = sp_new(NPY_FLOAT64, 1, &n_steps)))
         goto end;
     if (enter(self))
         goto end;
@@ -268,11 +269,19 @@ static PyObject *run(TrainerObject *self, PyObject *args, PyObject *kwargs)
         }
     }
     sp_run job = {
-        .x = PyArray_DATA(x), .target = PyArray_DATA(target), .weight = DATA(float, weight), .order = rows, .n = n,
-        .rate = PyArray_DATA(rate), .decay = PyArray_DATA(decay), .budget = DATA(double, budget),
-        .temperature = DATA(double, temperature), .loss = PyArray_DATA(losses),
+        .x = PyArray_DATA(x),
+        .target = PyArray_DATA(target),
+        .weight = DATA(float, weight),
+        .order = rows,
+        .n = n,
+        .rate = PyArray_DATA(rate),
+        .decay = PyArray_DATA(decay),
+        .budget = DATA(double, budget),
+        .temperature = DATA(double, temperature),
+        .loss = PyArray_DATA(losses),
     };
-    const int64_t few = (int64_t)(SLICE / ((double)batch * (double)layout->n_params)) + 1;   /* steps between two looks for Ctrl-C */
+    const int64_t few =
+        (int64_t)(SLICE / ((double)batch * (double)layout->n_params)) + 1; /* steps between two looks for Ctrl-C */
     sp_status status = SP_OK;
     bool stopped = false;
     while (job.n > 0 && !status && !stopped) {
@@ -311,7 +320,7 @@ end:
     return result;
 }
 
-#define KEYWORDS(function) (PyCFunction)(void (*)(void))function, METH_VARARGS | METH_KEYWORDS, NULL
+#define KEYWORDS(function) (PyCFunction)(void (*)(void)) function, METH_VARARGS | METH_KEYWORDS, NULL
 
 static PyMethodDef methods[] = {
     {"set_state", KEYWORDS(set_state)},
