@@ -129,9 +129,12 @@ def hls4ml(
     *Sums* neither saturate nor wrap: their integer bits follow from the largest values the types can hold. By
     how much rounded weights shift the mean of a sum is taken off its bias.
 
-    *tanh and sigmoid* are looked up in tables of up to 4096 entries (Quartus: 1024) that the tool repeats for
-    nodes evaluated at once, or are piecewise linear (Catapult, with errors that no number of bits reduces).
-    relu costs next to nothing.
+    *Bits.* With H->bb jets and networks of 12 to 256 nodes the logits, which spread by 4, differ from float
+    by (RMS) 0.001 at 16 bits, 0.003 at 14, 0.012 at 12 and 0.05 at 10.
+
+    *tanh and sigmoid* are looked up in tables of up to 4096 entries (1024 for tanh with Quartus), which the
+    tool repeats for nodes evaluated at once, or are piecewise linear (Catapult, with errors that no number of
+    bits reduces). relu costs next to nothing.
     """
     backend = _choice("backend", backend, BACKENDS)
     strategy = _choice("strategy", strategy, STRATEGIES)

@@ -180,7 +180,7 @@ def make_plan(
             DenseLayer(name, kind, wq, bq, weight_type, bias_type, accum, result, output, table)
         )
         x_type = output
-    _report(network, plan, ranges)
+    _report(network, plan, ranges, given=isinstance(precision, FixedType))
     return plan
 
 
@@ -241,7 +241,10 @@ def _table_address(kind: str, result: FixedType, addressed: bool) -> tuple[Fixed
     """Type of the sum in front of a table, and its number of entries (None: the back-end's)."""
     integer = TABLE_INTEGER[kind]
     if not addressed:
-        return FixedType(integer + max(result.width - integer, 1), integer), None
+        # in Quartus projects the table of tanh has 1024 entries even where another number is asked for
+        return FixedType(
+            max(result.width, integer + 1), integer
+        ), 2**TABLE_BITS if kind == "sigmoid" else None
     width = min(max(result.width, integer + 1), TABLE_BITS)
     return FixedType(width, integer), 2**width
 
@@ -265,32 +268,23 @@ def _accumulator(
     return accum, FixedType(max(bias_integer + fractional, 2), bias_integer)
 
 
-def _report(network: NetworkLike, plan: Plan, ranges: Ranges | None) -> None:
+def _report(network: NetworkLike, plan: Plan, ranges: Ranges | None, given: bool) -> None:
     """Warn of nodes that do nothing and of types that are too small for the sample."""
-    for layer, after, full in zip(plan.layers[:-1], plan.layers[1:], network.weights[1:], strict=True):
-        dead = int((np.asarray(full) == 0).all(axis=1).sum())
-        lost = int((after.weights == 0).all(axis=1).sum()) - dead
-        total = after.weights.shape[0]
+    for layer, after in zip(plan.layers[:-1], network.weights[1:], strict=True):
+        dead = int((np.asarray(after) == 0).all(axis=1).sum())
         if dead:
             warnings.warn(
-                f"layer {layer.name}: {dead} of {total} nodes have no outgoing weight but zero; they cost "
-                "multiplications and change nothing: take them out with network.reduce()",
+                f"layer {layer.name}: {dead} of {len(after)} nodes have no outgoing weight but zero; they "
+                "cost multiplications and change nothing: take them out with network.reduce()",
                 UserWarning,
                 stacklevel=4,
             )
-        if lost:
-            warnings.warn(
-                f"layer {layer.name}: the outgoing weights of {lost} of {total} nodes round to zero in "
-                f"{after.weight_type}: ask for more bits, or take the nodes out with network.reduce()",
-                UserWarning,
-                stacklevel=4,
-            )
-    for text in _overflows(network, plan, ranges):
+    for text in _overflows(network, plan, ranges) if given else ():
         warnings.warn(f"{text}; use precision='auto:<bits>' or more integer bits", UserWarning, stacklevel=4)
 
 
 def _overflows(network: NetworkLike, plan: Plan, ranges: Ranges | None) -> list[str]:
-    """What a type given by the user cannot hold; types from ranges hold everything."""
+    """What a type given by the user cannot hold; types from ranges hold what matters."""
     found = []
 
     def check(what: str, kind: FixedType, low: float, high: float) -> None:
