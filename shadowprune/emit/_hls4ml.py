@@ -118,13 +118,13 @@ def hls4ml(
     ``np.ascontiguousarray(X, np.float32)``, and drops the first axis of its result for a single row.
 
     *Columns of different size.* hls4ml has one type for all inputs. If the ranges of the columns differ by
-    less than a factor 8, that is all, and the project is dense layers and activations. Otherwise (pT of
+    less than about a factor 8, that is all, and the project is dense layers and activations. Otherwise (pT of
     600 GeV beside ratios of 0.5) the input type is wide enough for the largest column and fine enough for
     the smallest, and a first layer ``align`` multiplies column i by a power of two and rounds it to the bits
     asked for, while row i of the first weights is divided by that power: exact, and neither inputs nor
     weights waste bits in the multipliers. The price is a wide input port (27 bits for jets at ``"auto:16"``;
     bits a column does not use may be tied to zero) and one rounding and saturation per column before the
-    first layer; a product with a constant power of two is wiring.
+    first layer. Products with constant powers of two should cost wires only; no vendor tool was asked.
 
     *Sums* neither saturate nor wrap: their integer bits follow from the largest values the types can hold. By
     how much rounded weights shift the mean of a sum is taken off its bias.
