@@ -210,6 +210,7 @@ class _ShadowEstimator(BaseEstimator):  # type: ignore[misc]
                     loss=f"{history.loss[-1]:.4f}", nodes=f"{history.n_nodes[-1]:.0f}", refresh=False
                 )
                 bar.update()
+                self._after_epoch()
 
             network, support, history = train(
                 network, shadow, x, target, weight, settings, order, score=score, progress=tick
@@ -229,6 +230,9 @@ class _ShadowEstimator(BaseEstimator):  # type: ignore[misc]
         return self
 
     _numeric_target = False
+
+    def _after_epoch(self) -> None:
+        """Hook of trainings that run side by side; an exception raised here ends the training."""
 
     def _targets(self, y: NDArray[Any]) -> tuple[F32, int]:
         raise NotImplementedError

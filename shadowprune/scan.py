@@ -6,10 +6,11 @@ import csv
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -168,6 +169,13 @@ def train_budgets(
 
     from shadowprune.estimators import ShadowClassifier
 
+    stop = Event()
+
+    class Stoppable(ShadowClassifier):
+        def _after_epoch(self) -> None:
+            if stop.is_set():
+                raise CancelledError
+
     def tested(kind: str, fraction: float, seed: int, fit: Callable[[], Any]) -> tuple[Any, Run]:
         start = time.perf_counter()
         classifier = fit()
@@ -185,9 +193,7 @@ def train_budgets(
 
     def job(fraction: float, seed: int) -> list[Run]:
         nodes = None if fraction == 1 else counts[fraction]
-        fresh = ShadowClassifier(
-            hidden_layer_sizes=tuple(hidden), n_nodes=nodes, random_state=seed, **parameters
-        )
+        fresh = Stoppable(hidden_layer_sizes=tuple(hidden), n_nodes=nodes, random_state=seed, **parameters)
         classifier, first = tested("shadow", fraction, seed, lambda: fresh.fit(*train))
         if fraction not in retrain:
             return [first]
@@ -201,7 +207,8 @@ def train_budgets(
         try:
             for future in as_completed(futures):
                 runs += future.result()
-        except BaseException:  # a failed training or Ctrl-C: start nothing new
+        except BaseException:  # a failed training or Ctrl-C: start nothing new, end the others
+            stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return sorted(runs, key=lambda r: (r.kind != "shadow", -r.fraction, r.seed))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import signal
 import sys
 import threading
 from types import SimpleNamespace
@@ -227,6 +229,15 @@ def test_a_failing_training_stops_the_rest(monkeypatch):
     with pytest.raises(FloatingPointError, match="diverged"):
         scan.train_budgets((None, None), (None, None), {1.0: 8}, range(50), hidden=(8,))
     assert len(started) < 50 and threading.active_count() == threads
+
+
+def test_ctrl_c_ends_the_trainings_under_way(test_jets):
+    jets = test_jets.data[:2000], test_jets.target[:2000]
+    ctrl_c = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
+    ctrl_c.start()
+    with pytest.raises(KeyboardInterrupt):  # ten million epochs would take days
+        scan.train_budgets(jets, jets, {0.5: 8}, range(4), hidden=(8, 8), n_workers=2, max_iter=10**7)
+    assert not [t for t in threading.enumerate() if t.name.startswith("shadowprune")]
 
 
 def test_an_interrupted_file_leaves_the_old_one(tmp_path):
