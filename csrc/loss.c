@@ -12,15 +12,16 @@
 
 enum { CHUNK = 128 };
 
-static double binary(int rows, int n, const float *z, int64_t z_stride, const float *target, int64_t target_stride,
+static double binary(int64_t rows, int n, const float *z, int64_t z_stride, const float *target, int64_t target_stride,
                      const float *weight, float scale, float *dz, int64_t dz_stride)
 {
     float zs[CHUNK] __attribute__((aligned(64))), ts[CHUNK] __attribute__((aligned(64)));
     float losses[CHUNK] __attribute__((aligned(64))), ds[CHUNK] __attribute__((aligned(64)));
     double total = 0;
     for (int j = 0; j < n; j++)
-        for (int first = 0; first < rows; first += CHUNK) {
-            const int m = rows - first < CHUNK ? rows - first : CHUNK, padded = (m + SP_PAD - 1) / SP_PAD * SP_PAD;
+        for (int64_t first = 0; first < rows; first += CHUNK) {
+            const int m = rows - first < CHUNK ? (int)(rows - first) : CHUNK;
+            const int padded = (m + SP_PAD - 1) / SP_PAD * SP_PAD;
             for (int r = 0; r < padded; r++) {
                 zs[r] = r < m ? z[(first + r) * z_stride + j] : 0;
                 ts[r] = r < m ? target[(first + r) * target_stride + j] : 0;
@@ -71,13 +72,13 @@ static double squared(int n, const float *z, const float *target, float w, float
     return w * total;
 }
 
-double sp_loss_rows(sp_loss loss, int rows, int n, const float *z, int64_t z_stride, const float *target,
+double sp_loss_rows(sp_loss loss, int64_t rows, int n, const float *z, int64_t z_stride, const float *target,
                     int64_t target_stride, const float *weight, float scale, float *dz, int64_t dz_stride)
 {
     if (loss == SP_BINARY_CROSSENTROPY)
         return binary(rows, n, z, z_stride, target, target_stride, weight, scale, dz, dz_stride);
     double total = 0;
-    for (int r = 0; r < rows; r++) {
+    for (int64_t r = 0; r < rows; r++) {
         const float w = scale * (weight ? weight[r] : 1.0f);
         total += (loss == SP_SQUARED_ERROR ? squared : categorical)(n, z + r * z_stride, target + r * target_stride, w,
                                                                     dz + r * dz_stride);

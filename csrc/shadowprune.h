@@ -79,7 +79,7 @@ typedef enum { SP_BINARY_CROSSENTROPY, SP_CATEGORICAL_CROSSENTROPY, SP_SQUARED_E
 
 /* z, target, dz (rows, n) with row strides; weight (rows) or NULL; dz = scale weight dloss/dz. Returns the sum of the
    weighted losses, times scale. */
-double sp_loss_rows(sp_loss loss, int rows, int n, const float *z, int64_t z_stride, const float *target,
+double sp_loss_rows(sp_loss loss, int64_t rows, int n, const float *z, int64_t z_stride, const float *target,
                     int64_t target_stride, const float *weight, float scale, float *dz, int64_t dz_stride);
 
 /* --- Optimisers of the weights (optimizer.c) --------------------------------------------------------------------- */

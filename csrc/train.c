@@ -95,9 +95,12 @@ const float *sp_trainer_gates(const sp_trainer *trainer) { return trainer->gates
 
 void sp_trainer_set(sp_trainer *trainer, const float *params, const float *m, const float *v, int64_t step)
 {
-    sp_net_pack(&trainer->net, params, trainer->net.w);
-    sp_net_pack(&trainer->net, m, trainer->m);
-    sp_net_pack(&trainer->net, v, trainer->v);
+    const float *flat[] = {params, m, v};
+    float *packed[] = {trainer->net.w, trainer->m, trainer->v};
+    for (int i = 0; i < 3; i++) { /* padding too: a run that diverged leaves NaN there */
+        memset(packed[i], 0, 4 * (size_t)trainer->net.n_packed);
+        sp_net_pack(&trainer->net, flat[i], packed[i]);
+    }
     trainer->step = step;
 }
 

@@ -304,7 +304,7 @@ static PyObject *loss(PyObject *module, PyObject *args, PyObject *kwargs)
              (dz = sp_new(NPY_FLOAT32, 2, shape))) {
         double value;
         Py_BEGIN_ALLOW_THREADS
-        value = sp_loss_rows(kind, (int)shape[0], (int)shape[1], PyArray_DATA(z), shape[1], PyArray_DATA(target),
+        value = sp_loss_rows(kind, shape[0], (int)shape[1], PyArray_DATA(z), shape[1], PyArray_DATA(target),
                              shape[1], DATA(float, weight), 1.0f / (float)shape[0], PyArray_DATA(dz), shape[1]);
         Py_END_ALLOW_THREADS
         result = Py_BuildValue("dO", value, dz);

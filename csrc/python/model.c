@@ -83,12 +83,8 @@ end:
 static PyObject *model_backward(ModelObject *self, PyObject *dz_obj)
 {
     const sp_layout *layout = sp_model_layout(self->model);
-    const npy_intp rows = sp_model_rows(self->model), n_params = layout->n_params, n_gates = layout->n_gates;
-    if (rows == 0) {
-        sp_raise(SP_NOT_FORWARDED);
-        return NULL;
-    }
-    PyArrayObject *dz = sp_in(dz_obj, "dz", NPY_FLOAT32, 2, (npy_intp[]){rows, layout->width[layout->n_layers]});
+    const npy_intp n_params = layout->n_params, n_gates = layout->n_gates;
+    PyArrayObject *dz = sp_in(dz_obj, "dz", NPY_FLOAT32, 2, (npy_intp[]){-1, layout->width[layout->n_layers]});
     PyArrayObject *dparams = sp_new(NPY_FLOAT32, 1, &n_params), *dgates = sp_new(NPY_FLOAT32, 1, &n_gates);
     PyObject *result = NULL;
     if (!dz || !dparams || !dgates)
@@ -97,12 +93,19 @@ static PyObject *model_backward(ModelObject *self, PyObject *dz_obj)
         PyErr_SetString(PyExc_RuntimeError, "this network is in use by another thread");
         goto end;
     }
-    sp_status status;
-    Py_BEGIN_ALLOW_THREADS
-    status = sp_backward(self->model, PyArray_DATA(dz), PyArray_DATA(dparams), PyArray_DATA(dgates));
-    Py_END_ALLOW_THREADS
+    /* Rows are counted only now: converting dz may have run a forward pass, here or in another thread. */
+    const npy_intp rows = sp_model_rows(self->model);
+    sp_status status = SP_OK;
+    if (rows > 0 && PyArray_DIM(dz, 0) != rows)
+        PyErr_Format(PyExc_ValueError, "dz has length %zd along axis 0; it needs %zd", (Py_ssize_t)PyArray_DIM(dz, 0),
+                     (Py_ssize_t)rows);
+    else {
+        Py_BEGIN_ALLOW_THREADS
+        status = sp_backward(self->model, PyArray_DATA(dz), PyArray_DATA(dparams), PyArray_DATA(dgates));
+        Py_END_ALLOW_THREADS
+    }
     atomic_flag_clear(&self->busy);
-    if (!sp_raise(status))
+    if (!PyErr_Occurred() && !sp_raise(status))
         result = PyTuple_Pack(2, (PyObject *)dparams, (PyObject *)dgates);
 end:
     DROP(dz);
