@@ -166,15 +166,15 @@ class _Run:
         self.step = 0
         self.last = (0.0, 0.0)  # learning rate and weight decay of the last step
         zeros = np.zeros_like(network.params)
-        self._start(network, network.params, zeros, zeros, 0)
+        self.trainer = self._trainer(network, network.params, zeros, zeros, 0)
         if self.soft and shadow:
             self.trainer.set_shadow([(g.index, g.scores, None, g.rate) for g in shadow.groups], shadow.family)
 
-    def _start(self, network: Network, params: F32, m: F32, v: F32, step: int) -> None:
+    def _trainer(self, network: Network, params: F32, m: F32, v: F32, step: int) -> _core.Trainer:
         s = self.settings
-        self.layout = network
-        self.trainer = _core.Trainer(network.widths, network.activation, s.loss, s.optimizer, s.batch_size)
-        self.trainer.set_state(params, m, v, step)
+        trainer = _core.Trainer(network.widths, network.activation, s.loss, s.optimizer, s.batch_size)
+        trainer.set_state(params, m, v, step)
+        return trainer
 
     def network(self) -> Network:
         """The network as it stands."""
@@ -257,17 +257,16 @@ class _Run:
             return
         for group, scores in zip(shadow.groups, self.trainer.get_shadow(), strict=True):
             group.scores[:] = scores
-        self.support = shadow.support()
-        if not self.support[0].all():
-            self.x = np.ascontiguousarray(self.x[:, self.support[0]])
-        keep = np.concatenate(self.support)
+        support = shadow.support()
+        x = self.x if support[0].all() else np.ascontiguousarray(self.x[:, support[0]])
+        keep = np.concatenate(support)
         gates = self.trainer.gates()
         for group in shadow.groups:
             kept = group.index[keep[group.index]]
             self.history.gap = max(self.history.gap, abs(group.keep - float(gates[kept].sum())))
         params, m, v, step = self.trainer.get_state()
-        small = self.layout.reduce(self.support)
-        widths = self.layout.widths
-        self.soft = False
-        params, m, v = (_core.reduce(widths, block, keep) for block in (params, m, v))
-        self._start(small, params, m, v, step)
+        small = self.layout.reduce(support)
+        params, m, v = (_core.reduce(self.layout.widths, block, keep) for block in (params, m, v))
+        trainer = self._trainer(small, params, m, v, step)
+        # all at once and last: a Ctrl-C before this line finds the run soft, and hardens it again
+        self.x, self.support, self.layout, self.trainer, self.soft = x, support, small, trainer, False
