@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from secrets import token_hex
 from typing import Any
 
 import numpy as np
@@ -308,14 +308,15 @@ class Network:
         """
         path = Path(path)
         header = {"format": FORMAT, "version": 1, "widths": self.widths, "activation": self.activation}
-        with NamedTemporaryFile(dir=path.parent, prefix=path.name, suffix=".part", delete=False) as file:
+        part = path.with_name(f"{path.name}.{token_hex(4)}.part")
+        with open(part, "xb") as file:  # not a NamedTemporaryFile: that one nobody else may read
             try:
                 np.savez(file, header=np.array(json.dumps(header)), params=self.params)
                 file.close()
-                os.replace(file.name, path)
+                os.replace(part, path)
             except BaseException:
                 file.close()
-                os.unlink(file.name)
+                os.unlink(part)
                 raise
         return path
 
