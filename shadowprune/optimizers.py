@@ -66,6 +66,8 @@ class Adam(_Optimizer):
         for name, value in (("beta_1", beta_1), ("beta_2", beta_2)):
             if not 0 <= value < 1:
                 raise ValueError(f"{name} is {value!r}; it must be at least 0 and below 1")
+        if not (np.isfinite(epsilon) and epsilon > 0):
+            raise ValueError(f"epsilon is {epsilon!r}; it must be a finite number above 0")
         self.beta_1, self.beta_2, self.epsilon = float(beta_1), float(beta_2), float(epsilon)
         self._m = np.zeros_like(network.params)
         self._v = np.zeros_like(network.params)

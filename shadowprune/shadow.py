@@ -148,6 +148,7 @@ class ShadowNetwork:
         self.min_nodes = int(min_nodes)
         self.groups: list[Group] = []
         self._hard = False
+        self._progress: float | None = None
         rng = np.random.default_rng(random_state)
         widths = network.widths
         first = np.concatenate([[0], np.cumsum(widths[:-1])])
@@ -215,8 +216,10 @@ class ShadowNetwork:
         Raises
         ------
         ValueError
-            If the shapes are not those of the gates.
+            If the shapes are not those of the gates, or there were no gates yet.
         """
+        if self._progress is None:
+            raise ValueError("step needs the gates it is to move: call gates(progress) first")
         if self._hard:
             return
         flat = self.network.join(list(dgates), np.float64, 0.0, "dgates")
