@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import warnings
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -24,6 +25,8 @@ from .shadow import ShadowNetwork
 from .training import History, Settings, train
 
 F32 = NDArray[np.float32]
+
+FAR = 1e4  # |mean| over standard deviation from which float32 columns lose what matters
 
 PARAMETERS = """hidden_layer_sizes : int or sequence of int, default=(64, 64, 64, 64)
         Nodes of each hidden layer before pruning.
@@ -186,6 +189,8 @@ class _ShadowEstimator(BaseEstimator):  # type: ignore[misc]
             x_held, t_held, w_held = X[held], target[held], None if weight is None else weight[held]
             X, target, weight = X[rows], target[rows], None if weight is None else weight[rows]
         if weight is not None:
+            if weight.sum() <= 0:
+                raise ValueError("sample_weight adds up to zero or less on the rows that early stopping left")
             weight = (weight / weight.mean()).astype(np.float32)
         scaler = StandardScaler().fit(X) if self.standardize else None
         x = np.ascontiguousarray(X if scaler is None else scaler.transform(X), np.float32)
@@ -465,6 +470,16 @@ def _check_weights(sample_weight: ArrayLike | None, n: int) -> NDArray[np.float6
 
 def _fold_inputs(network: Network, mean: NDArray[np.float64], scale: NDArray[np.float64]) -> None:
     """Standardisation of the inputs, (x - mean)/scale, into the first layer."""
+    far = np.flatnonzero(np.abs(mean) > FAR * scale)
+    if len(far):
+        i = int(far[0])
+        warnings.warn(
+            f"{len(far)} columns of X lie far from zero for their spread, the first with mean "
+            f"{mean[i]:.6g} and standard deviation {scale[i]:.3g}: network_ takes the columns as they are in "
+            "float32, which holds seven digits; subtract a constant from them first",
+            UserWarning,
+            stacklevel=5,
+        )
     w, b = network.weights[0], network.biases[0]
     folded = w / scale[:, None]
     b -= (mean @ folded).astype(np.float32)

@@ -152,7 +152,8 @@ class Network:
             One array per hidden layer, or the inputs' first and then one per hidden layer; each of
             shape (width,). The gate of a node multiplies its output after the activation.
         keep : bool, optional
-            Remember the activations for `backward`. By default up to 65,536 rows.
+            Remember the activations for `backward`. By default up to 65,536 rows, and not while another
+            thread uses this network.
 
         Returns
         -------
@@ -163,6 +164,7 @@ class Network:
         ValueError, TypeError
             If x or a gate has the wrong shape or holds no real numbers.
         """
+        asked = bool(keep)
         if keep is None:
             keep = len(np.shape(x)) == 2 and len(x) <= KEEP_ROWS  # type: ignore[arg-type]
         flat = None
@@ -171,7 +173,12 @@ class Network:
             self._gated_inputs = len(gates) == len(self.widths) - 1
         else:
             self._gated_inputs = False
-        return self._compiled().forward(self.params, x, flat, keep)
+        try:
+            return self._compiled().forward(self.params, x, flat, keep)
+        except RuntimeError:  # another thread is inside; it keeps its activations, this one needs none
+            if asked:
+                raise
+            return self._compiled().forward(self.params, x, flat, False)
 
     def backward(self, dz: ArrayLike) -> tuple[F32, list[F32]]:
         """Gradients of the last forward pass, once.

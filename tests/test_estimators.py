@@ -300,6 +300,12 @@ def test_a_diverging_training_says_so():
         sp.ShadowRegressor((8,), n_nodes=4, learning_rate_init=1e30).fit(X, X[:, 0])
 
 
+def test_columns_far_from_zero_are_called_out():
+    X = np.random.default_rng(0).normal((0, 1e6, 0), size=(200, 3))
+    with pytest.warns(UserWarning, match="1 columns of X lie far from zero.* subtract a constant"):
+        sp.ShadowClassifier((4,), n_nodes=2, max_iter=2).fit(X, X[:, 0] > 0)
+
+
 def test_fewer_rows_than_a_batch():
     clf = sp.ShadowClassifier((4,), n_nodes=2, batch_size=512, max_iter=3).fit(**GOOD)
     assert clf.n_nodes_ == 2

@@ -1,6 +1,9 @@
 """Networks: views, reduction bit for bit, files, bad input."""
 
+import os
 import pickle
+import stat
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -193,3 +196,35 @@ def test_any_real_array_is_accepted_and_left_alone(kind):
     before = given_x.copy()
     np.testing.assert_array_equal(net.forward(given_x), net.forward(x))
     np.testing.assert_array_equal(given_x, before)
+
+
+def test_threads_share_a_network():
+    net = random_network([20, 64, 64, 1])
+    x = np.random.default_rng(0).normal(size=(20000, 20)).astype(np.float32)
+    wanted = net.forward(x)
+    with ThreadPoolExecutor(4) as pool:
+        for z in pool.map(lambda _: net.forward(x), range(20)):
+            np.testing.assert_array_equal(z, wanted)
+
+
+def test_saved_files_follow_the_umask(tmp_path):
+    old = os.umask(0o022)
+    try:
+        path = random_network([2, 2, 1]).save(tmp_path / "net.npz")
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+def test_backward_counts_the_rows_of_the_last_forward_pass():
+    """A conversion of dz that runs code, a forward pass among it, must not let backward read past dz."""
+    net = random_network([3, 4, 2])
+    net.forward(np.ones((2, 3)))
+
+    class Late:
+        def __array__(self, dtype=None, copy=None):
+            net.forward(np.ones((5000, 3)))
+            return np.ones((2, 2), np.float32)
+
+    with pytest.raises(ValueError, match="dz has length 2 along axis 0; it needs 5000"):
+        net._compiled().backward(Late())

@@ -145,3 +145,9 @@ def test_bad_arguments_name_themselves():
         sp.ShadowNetwork(net, n_nodes=4).gates(1.1)
     with pytest.raises(ValueError, match="no hidden layer"):
         sp.ShadowNetwork(sp.Network([4, 1]), n_nodes=1)
+
+
+def test_step_needs_gates_first():
+    shadow = sp.ShadowNetwork(sp.Network([4, 8, 1]), n_nodes=4)
+    with pytest.raises(ValueError, match="gates"):
+        shadow.step([np.ones(8)])

@@ -19,6 +19,19 @@ INLINE f16 choose(i16 mask, f16 yes, f16 no) { return (f16)((mask & (i16)yes) | 
 INLINE d8 choose_d(l8 mask, d8 yes, d8 no) { return (d8)((mask & (l8)yes) | (~mask & (l8)no)); }
 INLINE f16 magnitude(f16 x) { return (f16)((i16)x & 0x7fffffff); }
 
+/* Lanes of x (0-15) and y (16-31) chosen by index. */
+#ifdef __clang__
+INLINE f16 shuffle(f16 x, f16 y, i16 at)
+{
+    f16 r;
+    UNROLL for (int i = 0; i < 16; i++)
+        r[i] = at[i] < 16 ? x[at[i]] : y[at[i] - 16];
+    return r;
+}
+#else
+#define shuffle __builtin_shuffle
+#endif
+
 INLINE float sum_lanes(f16 x)
 {
     for (int half = 8; half > 0; half /= 2)
@@ -216,8 +229,8 @@ static void transpose(int rows, int cols, const float *restrict in, int64_t in_r
                 UNROLL for (int k = 0; k < 16; k++)
                     if (!(k & half)) {
                         const f16 x = r[k], y = r[k | half];
-                        r[k] = __builtin_shuffle(x, y, low);
-                        r[k | half] = __builtin_shuffle(x, y, high);
+                        r[k] = shuffle(x, y, low);
+                        r[k | half] = shuffle(x, y, high);
                     }
             }
             UNROLL for (int k = 0; k < 16; k++)

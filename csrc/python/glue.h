@@ -54,6 +54,9 @@ int sp_check(const char *name, double value, double low, bool open);
 /* 0 <= value < 1, or -1 and an error naming it. */
 int sp_check_share(const char *name, double value);
 
+/* Rows times parameters in about a tenth of a second: between two looks for Ctrl-C. */
+#define SP_SLICE 1e9
+
 extern PyMethodDef sp_methods[];
 
 /* --- model.c, trainer.c: one heap type each ---------------------------------------------------------------------- */

@@ -304,8 +304,8 @@ static PyObject *loss(PyObject *module, PyObject *args, PyObject *kwargs)
              (dz = sp_new(NPY_FLOAT32, 2, shape))) {
         double value;
         Py_BEGIN_ALLOW_THREADS
-        value = sp_loss_rows(kind, shape[0], (int)shape[1], PyArray_DATA(z), shape[1], PyArray_DATA(target),
-                             shape[1], DATA(float, weight), 1.0f / (float)shape[0], PyArray_DATA(dz), shape[1]);
+        value = sp_loss_rows(kind, shape[0], (int)shape[1], PyArray_DATA(z), shape[1], PyArray_DATA(target), shape[1],
+                             DATA(float, weight), 1.0f / (float)shape[0], PyArray_DATA(dz), shape[1]);
         Py_END_ALLOW_THREADS
         result = Py_BuildValue("dO", value, dz);
     }
@@ -361,7 +361,7 @@ static PyObject *adam_step(PyObject *module, PyObject *args, PyObject *kwargs)
                                      &adam.beta_1, &adam.beta_2, &adam.epsilon, &decay) ||
         sp_check("step", (double)step, 1, false) || sp_check("learning_rate", rate, 0, false) ||
         sp_check_share("beta_1", adam.beta_1) || sp_check_share("beta_2", adam.beta_2) ||
-        sp_check("epsilon", adam.epsilon, 0, false))
+        sp_check("epsilon", adam.epsilon, 0, true))
         return NULL;
     return optimizer_step(&adam, params, grad, m, v, decay, step, rate);
 }

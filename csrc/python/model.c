@@ -61,17 +61,27 @@ static PyObject *model_forward(ModelObject *self, PyObject *args, PyObject *kwar
         CLEAR(z);
         goto end;
     }
-    Py_BEGIN_ALLOW_THREADS
     sp_model *model = busy ? sp_model_new(layout) : self->model;
-    status = model ? sp_forward(model, PyArray_DATA(params), DATA(float, gates), PyArray_DATA(x), shape[0], keep,
-                                PyArray_DATA(z))
-                   : SP_NO_MEMORY;
+    status = model ? SP_OK : SP_NO_MEMORY;
+    const npy_intp slice = keep ? shape[0] : (npy_intp)(SP_SLICE / (double)layout->n_params) + 1;
+    bool stopped = false;
+    npy_intp first = 0;
+    while (!status && !stopped) {
+        const npy_intp rows = shape[0] - first < slice ? shape[0] - first : slice;
+        Py_BEGIN_ALLOW_THREADS
+        status = sp_forward(model, PyArray_DATA(params), DATA(float, gates), DATA(float, x) + first * layout->width[0],
+                            rows, keep, DATA(float, z) + first * shape[1]);
+        Py_END_ALLOW_THREADS
+        first += rows;
+        if (first == shape[0])
+            break;
+        stopped = PyErr_CheckSignals() < 0;
+    }
     if (busy)
         sp_model_free(model);
-    Py_END_ALLOW_THREADS
-    if (!busy)
+    else
         atomic_flag_clear(&self->busy);
-    if (sp_raise(status))
+    if (stopped || sp_raise(status))
         CLEAR(z);
 end:
     DROP(params);

@@ -36,7 +36,7 @@ static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
                                      &optimizer.epsilon, &optimizer.momentum, &nesterov) ||
         sp_read_layout(widths, activation, &layout) || sp_read_loss(loss_name, &loss) ||
         sp_check("batch_size", (double)batch_size, 1, false) || sp_check_share("beta_1", optimizer.beta_1) ||
-        sp_check_share("beta_2", optimizer.beta_2) || sp_check("epsilon", optimizer.epsilon, 0, false) ||
+        sp_check_share("beta_2", optimizer.beta_2) || sp_check("epsilon", optimizer.epsilon, 0, true) ||
         sp_check("momentum", optimizer.momentum, 0, false))
         return NULL;
     optimizer.nesterov = nesterov;
@@ -211,9 +211,6 @@ static PyObject *gates(TrainerObject *self, PyObject *unused)
     return (PyObject *)g;
 }
 
-/* Rows times parameters in about a tenth of a second. */
-static const double SLICE = 1e9;
-
 static bool check_schedule(PyArrayObject *budget, PyArrayObject *temperature)
 {
     const double *b = PyArray_DATA(budget), *t = PyArray_DATA(temperature);
@@ -281,7 +278,7 @@ static PyObject *run(TrainerObject *self, PyObject *args, PyObject *kwargs)
         .loss = PyArray_DATA(losses),
     };
     const int64_t few =
-        (int64_t)(SLICE / ((double)batch * (double)layout->n_params)) + 1; /* steps between two looks for Ctrl-C */
+        (int64_t)(SP_SLICE / ((double)batch * (double)layout->n_params)) + 1; /* steps between two looks for Ctrl-C */
     sp_status status = SP_OK;
     bool stopped = false;
     while (job.n > 0 && !status && !stopped) {
