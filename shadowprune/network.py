@@ -348,9 +348,13 @@ class Network:
             If the file is truncated or holds something else.
         """
         try:
-            with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-                header = json.loads(str(file["header"]))
-                params = file["params"]
+            with open(path, "rb") as stream:
+                if not zipfile.is_zipfile(stream):  # NumPy would speak of pickles
+                    raise ValueError("it is no whole npz file")
+                stream.seek(0)
+                with np.load(stream, allow_pickle=False) as file:
+                    header = json.loads(str(file["header"]))
+                    params = file["params"]
             if header["format"] != FORMAT:
                 raise ValueError(f"its format is {header['format']!r}")
             if header["version"] != 1:
