@@ -28,7 +28,7 @@ quick: $(VENV)/.figure1
 	$(BIN)/shadowprune figure1 --quick --out $(OUT)
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest --nbmake --nbmake-timeout=300 tests notebooks
+	$(BIN)/python -m pytest -n 2 --nbmake --nbmake-timeout=300 tests notebooks
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .
