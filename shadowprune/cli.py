@@ -88,7 +88,7 @@ def _parser() -> _Parser:
         "--fractions", nargs="+", type=float, metavar="F",
         help="of the 256 hidden nodes (default: 1 .9 .7 .5 .3 .2 .1 .05; 1 and .7 are always drawn)",
     )  # fmt: skip
-    _side_by_side(sub, seeds=None)
+    _side_by_side(sub, seeds=None, shown=5)
     sub.add_argument(
         "--quick", action="store_true", help="three budgets, two seeds, three epochs on few jets"
     )
@@ -127,7 +127,7 @@ def _parser() -> _Parser:
         "--nodes", type=_budget, nargs="+", default=[1.0, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05], metavar="N",
         help="counts, or fractions with a point in them (default: 1. .7 .5 .3 .2 .1 .05)",
     )  # fmt: skip
-    _side_by_side(sub, seeds=3)
+    _side_by_side(sub, seeds=3, shown=3)
 
     sub = command("emit", _emit, "turn a saved network into an hls4ml project")
     sub.add_argument("model", metavar="MODEL.npz", help="as written by train, scan, figure1 or Network.save")
@@ -167,8 +167,10 @@ def _quiet(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--no-progress", dest="progress", action="store_false", help="no progress bar")
 
 
-def _side_by_side(sub: argparse.ArgumentParser, seeds: int | None) -> None:
-    sub.add_argument("--seeds", type=int, default=seeds, metavar="N", help="trainings of each (default: 3)")
+def _side_by_side(sub: argparse.ArgumentParser, seeds: int | None, shown: int) -> None:
+    sub.add_argument(
+        "--seeds", type=int, default=seeds, metavar="N", help=f"trainings of each (default: {shown})"
+    )
     sub.add_argument("--jobs", type=int, metavar="N", help="trainings side by side (default: one per core)")
     _quiet(sub)
 

@@ -127,7 +127,7 @@ def run(
         Of the 256 hidden nodes; by default 1, 0.9, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05. 1 (the original network, no
         shadow) and 0.7 (the right panel) are always among them.
     seeds : int or sequence of int, optional
-        How many trainings of each, or their seeds; by default 3.
+        How many trainings of each, or their seeds; by default 5.
     n_jobs : int, optional
         Trainings side by side; None or -1: one per core this process may use.
     quick : bool
@@ -176,7 +176,7 @@ def run(
         parameters = {"max_iter": QUICK["max_iter"]} | parameters
     asked = [float(f) for f in (FRACTIONS if fractions is None else fractions)]
     counts = node_counts([*asked, 1.0, RIGHT], HIDDEN)
-    wanted_seeds = seed_list(3 if seeds is None else seeds)
+    wanted_seeds = seed_list(5 if seeds is None else seeds)
     n_workers = workers(n_jobs)
     directory = Path(out)
     directory.mkdir(parents=True, exist_ok=True)
