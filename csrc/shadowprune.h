@@ -18,7 +18,6 @@ typedef enum {
     SP_NO_MEMORY,
     SP_BAD_SHAPE,     /* no layers, too many, or a width out of range */
     SP_BAD_BUDGET,    /* below what the gates can reach, or above */
-    SP_BAD_ARGUMENT,  /* temperature, rate, order: the caller checks these first and says more */
     SP_NOT_CONVERGED, /* the gate solver */
     SP_NOT_FORWARDED, /* backward without a forward that kept its activations */
     SP_BAD_ISA,       /* not built in, or this processor cannot run it */

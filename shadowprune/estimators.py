@@ -210,7 +210,7 @@ class _ShadowEstimator(BaseEstimator):  # type: ignore[misc]
             total=settings.epochs, disable=not self.verbose, unit="epoch", desc=type(self).__name__
         ) as bar:
 
-            def tick(_done: int, _all: int, history: History) -> None:
+            def tick(history: History) -> None:
                 bar.set_postfix(
                     loss=f"{history.loss[-1]:.4f}", nodes=f"{history.n_nodes[-1]:.0f}", refresh=False
                 )

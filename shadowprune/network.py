@@ -64,12 +64,8 @@ class Network:
         activation: str = "relu",
         random_state: int | np.random.Generator | None = None,
     ) -> None:
-        self.widths = _check_widths(widths)
-        if activation not in ACTIVATIONS:
-            raise ValueError(f"activation is {activation!r}; it must be one of {', '.join(ACTIVATIONS)}")
-        self.activation = activation
+        self._lay_out(widths, activation)
         self.params: F32 = np.zeros(_core.n_params(self.widths), np.float32)
-        self._model: _core.Model | None = None
         rng = np.random.default_rng(random_state)
         for layer, w in enumerate(self.weights):
             n_in, n_out = w.shape
@@ -99,16 +95,19 @@ class Network:
             If the block has another length than the widths need.
         """
         net = cls.__new__(cls)
-        net.widths = _check_widths(widths)
-        if activation not in ACTIVATIONS:
-            raise ValueError(f"activation is {activation!r}; it must be one of {', '.join(ACTIVATIONS)}")
-        net.activation = activation
+        net._lay_out(widths, activation)
         net.params = np.array(params, np.float32)
-        net._model = None
         wanted = _core.n_params(net.widths)
         if net.params.shape != (wanted,):
             raise ValueError(f"params has shape {net.params.shape}; widths {net.widths} need ({wanted},)")
         return net
+
+    def _lay_out(self, widths: Sequence[int], activation: str) -> None:
+        self.widths = _check_widths(widths)
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation is {activation!r}; it must be one of {', '.join(ACTIVATIONS)}")
+        self.activation = activation
+        self._model: _core.Model | None = None
 
     @property
     def n_nodes(self) -> int:

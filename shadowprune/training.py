@@ -82,7 +82,7 @@ def train(
     rng: np.random.Generator,
     *,
     score: Callable[[Network, NDArray[np.bool_]], float] | None = None,
-    progress: Callable[[int, int, History], None] | None = None,
+    progress: Callable[[History], None] | None = None,
 ) -> tuple[Network, list[NDArray[np.bool_]], History]:
     """Train network and shadow in one run and take the dead nodes off on the way.
 
@@ -103,7 +103,7 @@ def train(
         Score of a network and the mask of its inputs, for early stopping: the best network since the
         hard finish is returned.
     progress : callable, optional
-        Called with (epochs done, epochs, history) after every epoch.
+        Called with the history so far after every epoch.
 
     Returns
     -------
@@ -132,7 +132,7 @@ def train(
                 if run.history.validation_score[-1] > best[0]:
                     best, waited = (run.history.validation_score[-1], current), 0
             if progress:
-                progress(epoch + 1, settings.epochs, run.history)
+                progress(run.history)
             if settings.patience is not None and waited >= settings.patience:
                 break
     except KeyboardInterrupt:
