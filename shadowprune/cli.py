@@ -108,6 +108,10 @@ def _parser() -> _Parser:
         "--nodes", type=_budget, default=0.7, metavar="N",
         help="hidden nodes to keep: a count, a fraction with a point in it, or 'all' (default: 0.7)",
     )  # fmt: skip
+    sub.add_argument(
+        "--inputs", type=_budget, metavar="N",
+        help="input columns to keep, in the same way (default: all)",
+    )  # fmt: skip
     sub.add_argument("--seed", type=int, default=0, help="(default: 0)")
     _quiet(sub)
     sub.add_argument(
@@ -251,6 +255,7 @@ def _train(options: argparse.Namespace) -> None:
     classifier = ShadowClassifier(
         hidden_layer_sizes=tuple(options.hidden),
         n_nodes=options.nodes,
+        n_inputs=options.inputs,
         random_state=options.seed,
         verbose=options.progress,
         **_parameters(options),
@@ -267,11 +272,15 @@ def _train(options: argparse.Namespace) -> None:
     start = time.perf_counter()
     classifier.fit(*train)
     results = {"model": _scores(classifier, *test, time.perf_counter() - start)}
+    kept = list(classifier.get_feature_names_out(table.names))
+    report["inputs_kept"] = kept
+    classifier.network_.input_names = kept
     classifier.network_.save(directory / "model.npz")
     if options.retrain:
         start = time.perf_counter()
         again = classifier.retrain(*train)
         results["model_retrained"] = _scores(again, *test, time.perf_counter() - start)
+        again.network_.input_names = kept
         again.network_.save(directory / "model_retrained.npz")
     from shadowprune.scan import written
 
@@ -337,6 +346,17 @@ def _scan(options: argparse.Namespace) -> None:
     print(f"written: {Path(options.out) / 'scan.csv'}, .png, .pdf, models")
 
 
+def _columns(table: Table, network: Any) -> Any:
+    """The columns the network was trained on, by name where it kept names."""
+    wanted, names = network.input_names, list(table.names)
+    if wanted is None or (not set(wanted) <= set(names) and len(names) == len(wanted)):
+        return table.X
+    missing = [name for name in wanted if name not in names]
+    if missing:
+        raise ValueError(f"the sample has no column {missing[0]!r}, which is an input of the network")
+    return table.X[:, [names.index(name) for name in wanted]]
+
+
 def _emit(options: argparse.Namespace) -> None:
     import contextlib
     import io
@@ -349,7 +369,7 @@ def _emit(options: argparse.Namespace) -> None:
     network = Network.load(options.model)
     X = None
     if options.sample is not None or options.data is not None:
-        X = np.ascontiguousarray(_table(options, need_target=False).X[:8000], dtype=np.float32)
+        X = np.ascontiguousarray(_columns(_table(options, need_target=False), network)[:8000], np.float32)
     elif options.precision.startswith("auto"):
         raise ValueError(
             f"precision {options.precision} measures ranges on a sample: add --sample or --data, "
@@ -431,6 +451,8 @@ def _info_model(path: str) -> None:
     network = Network.load(path)
     n_biases = sum(network.widths[1:])
     print(f"widths           {'-'.join(map(str, network.widths))}")
+    if network.input_names is not None:
+        print(f"inputs           {', '.join(network.input_names)}")
     print(f"activation       {network.activation}; outputs are logits or values")
     print(f"hidden nodes     {network.n_nodes}")
     print(f"weights          {len(network.params) - n_biases} and {n_biases} biases")

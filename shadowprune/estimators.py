@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin, RegressorMixin
+from sklearn.feature_selection import SelectorMixin
 from sklearn.metrics import r2_score, roc_auc_score
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import LabelEncoder, StandardScaler
@@ -79,7 +80,7 @@ ATTRIBUTES = """network_ : Network
         Epochs done."""
 
 
-class _ShadowEstimator(BaseEstimator):  # type: ignore[misc]
+class _ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
     def __init__(
         self,
         hidden_layer_sizes: int | Sequence[int] = (64, 64, 64, 64),
@@ -225,6 +226,12 @@ class _ShadowEstimator(BaseEstimator):  # type: ignore[misc]
         self._fold_outputs(network)
         if columns is not None:
             support[0] = columns
+        self._set_fitted(network, support, history)
+        return self
+
+    def _set_fitted(self, network: Network, support: list[NDArray[np.bool_]], history: History) -> None:
+        if hasattr(self, "feature_names_in_"):
+            network.input_names = self.feature_names_in_[support[0]].tolist()
         self.network_ = network
         self.support_ = support
         self.history_ = history
@@ -232,7 +239,6 @@ class _ShadowEstimator(BaseEstimator):  # type: ignore[misc]
         self.n_iter_ = len(history.loss)
         self.n_nodes_ = network.n_nodes
         self.widths_ = network.widths[1:-1]
-        return self
 
     _numeric_target = False
 
@@ -298,6 +304,11 @@ class _ShadowEstimator(BaseEstimator):  # type: ignore[misc]
             weight_decay=None if self.alpha == "auto" else float(self.alpha),
             patience=self.n_iter_no_change if self.early_stopping else None,
         )
+
+    def _get_support_mask(self) -> NDArray[np.bool_]:
+        """The columns kept: what makes the estimator one of scikit-learn's feature selectors."""
+        check_is_fitted(self)
+        return self.support_[0]
 
     def _outputs(self, X: Any) -> F32:
         check_is_fitted(self)

@@ -45,6 +45,8 @@ class Network:
         All parameters; per layer W (n_in, n_out) row by row, then b (n_out,). Change it in place.
     weights, biases : list of ndarray
         Views of `params`, one per dense layer: (n_in, n_out) and (n_out,), float32.
+    input_names : tuple of str or None
+        Names of the columns it takes, in order; may be set, is kept by `reduce`, `copy`, `save`.
 
     Raises
     ------
@@ -107,7 +109,24 @@ class Network:
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation is {activation!r}; it must be one of {', '.join(ACTIVATIONS)}")
         self.activation = activation
+        self._input_names: tuple[str, ...] | None = None
         self._model: _core.Model | None = None
+
+    @property
+    def input_names(self) -> tuple[str, ...] | None:
+        """Names of the columns it takes, in order, or None."""
+        return self._input_names
+
+    @input_names.setter
+    def input_names(self, names: Sequence[str] | None) -> None:
+        if names is None:
+            self._input_names = None
+            return
+        if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+            raise TypeError(f"input_names is {names!r}; it must be a sequence of str, or None")
+        if len(names) != self.widths[0]:
+            raise ValueError(f"input_names holds {len(names)} names; the network has {self.widths[0]} inputs")
+        self._input_names = tuple(str(name) for name in names)
 
     @property
     def n_nodes(self) -> int:
@@ -232,7 +251,10 @@ class Network:
                 name = f"hidden layer {layer - 1}" if layer else "the inputs"
                 raise ValueError(f"support keeps no node of {name}; every layer needs at least one")
         widths = [int(mask.sum()) for mask in self.split(keep)] + [self.widths[-1]]
-        return Network.from_params(widths, _core.reduce(self.widths, self.params, keep), self.activation)
+        small = Network.from_params(widths, _core.reduce(self.widths, self.params, keep), self.activation)
+        if self.input_names is not None:
+            small.input_names = [name for name, kept in zip(self.input_names, keep, strict=False) if kept]
+        return small
 
     def join(self, parts: Sequence[ArrayLike], dtype: type, fill: Any, name: str) -> NDArray[Any]:
         """One flat array over inputs and hidden nodes from a list per layer.
@@ -296,7 +318,9 @@ class Network:
 
     def copy(self) -> Network:
         """An independent copy."""
-        return Network.from_params(self.widths, self.params, self.activation)
+        net = Network.from_params(self.widths, self.params, self.activation)
+        net.input_names = self.input_names
+        return net
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the network to a file (npz with a JSON header, no pickle).
@@ -314,6 +338,8 @@ class Network:
         """
         path = Path(path)
         header = {"format": FORMAT, "version": 1, "widths": self.widths, "activation": self.activation}
+        if self.input_names is not None:  # readers of version 1 pass over what they do not know
+            header["input_names"] = self.input_names
         part = path.with_name(f"{path.name}.{token_hex(4)}.part")
         with open(part, "xb") as file:  # not a NamedTemporaryFile: that one nobody else may read
             try:
@@ -360,7 +386,9 @@ class Network:
                 raise ValueError(f"its version is {header['version']}; this shadowprune reads version 1")
             if params.dtype != np.float32 or not np.isfinite(params).all():
                 raise ValueError("its parameters are not finite float32 numbers")
-            return cls.from_params(header["widths"], params, header["activation"])
+            net = cls.from_params(header["widths"], params, header["activation"])
+            net.input_names = header.get("input_names")
+            return net
         except (KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(f"{os.fspath(path)} is not a whole shadowprune network: {error}") from error
 

@@ -407,3 +407,27 @@ def test_mistakes_in_npz_are_named(tmp_path):
 def _saved(path, **arrays):
     np.savez(path, **arrays)
     return path
+
+
+def test_input_selection_is_reported_saved_and_found_again_by_emit(tmp_path, capsys):
+    X, y = sample(600, 4)
+    path = tmp_path / "jets.csv"
+    rows = ["noise,pt,tag,eta,mass", *(f"{c},{a},{t},{b},{d}" for (a, b, c, d), t in zip(X, y, strict=True))]
+    path.write_text("\n".join(rows) + "\n")
+    out = tmp_path / "out"
+    arguments = ["train", "--data", str(path), "--target", "tag", "--hidden", "8", "--nodes", "all"]
+    arguments += ["--epochs", "4", "--inputs", "2", "--retrain", "--out", str(out), "--no-progress"]
+    assert cli.main(arguments) == 0
+    report = json.loads((out / "report.json").read_text())
+    kept = report["inputs_kept"]
+    assert len(kept) == 2 and set(kept) < set(report["inputs"])
+    for name in ("model", "model_retrained"):
+        network = Network.load(out / f"{name}.npz")
+        assert list(network.input_names) == kept and network.widths[0] == 2
+    capsys.readouterr()
+    assert cli.main(["info", str(out / "model.npz")]) == 0
+    assert ", ".join(kept) in capsys.readouterr().out
+    columns = cli._columns(tables.Table(X, None, ("pt", "eta", "noise", "mass"), None), network)
+    np.testing.assert_array_equal(columns, X[:, [("pt", "eta", "noise", "mass").index(k) for k in kept]])
+    with pytest.raises(ValueError, match="the sample has no column"):
+        cli._columns(tables.Table(X[:, :3], None, ("a", "b", "c"), None), network)
