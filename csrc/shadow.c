@@ -3,7 +3,8 @@
  *     g_i = F((s_i - theta)/T),   theta solves  sum_i c_i g_i = B
  *
  * F is the logistic or the Laplace distribution function. The left side falls with theta from sum c to 0, so there is
- * one solution; Newton's step is taken where it stays inside the bracket known so far, a bisection elsewhere.
+ * one solution; Newton's step is taken where it stays inside the bracket known so far, a bisection elsewhere. A last
+ * step below SMALL temperatures needs no new exponentials: g moves along its slope, which is right to SMALL^2.
  *
  * Gradient, with u_i = dL/dg_i and d_i = F'((s_i - theta)/T). Differentiating the constraint gives
  * dtheta/ds_j = c_j d_j / sum_i c_i d_i, hence
@@ -18,6 +19,10 @@
 #include <stdlib.h>
 
 enum { MAX_ITERATIONS = 400 };
+#define SMALL 1e-7
+
+/* F' where F = g: the slope of both families follows from the gate, without another exponential. */
+static double slope_at(sp_family family, double g) { return family == SP_LOGISTIC ? g * (1 - g) : fmin(g, 1 - g); }
 
 sp_status sp_gates(sp_family family, int n, const double *score, const double *cost, double budget, double temperature,
                    double *theta, double *gate)
@@ -54,11 +59,17 @@ sp_status sp_gates(sp_family family, int n, const double *score, const double *c
             *theta = at;
             return SP_OK;
         }
+        const double newton = at + excess * temperature / sum_slope;
+        if (fabs(newton - at) <= SMALL * temperature) {
+            for (int i = 0; i < n; i++)
+                gate[i] -= slope_at(family, gate[i]) * excess / sum_slope;
+            *theta = newton;
+            return SP_OK;
+        }
         if (excess > 0)
             low = at;
         else
             high = at;
-        const double newton = at + excess * temperature / sum_slope;
         const double next = newton > low && newton < high ? newton : 0.5 * (low + high);
         if (next == at) { /* low and high are neighbours: no double meets the budget better */
             *theta = at;
@@ -69,16 +80,18 @@ sp_status sp_gates(sp_family family, int n, const double *score, const double *c
     return SP_NOT_CONVERGED;
 }
 
-void sp_gates_backward(sp_family family, int n, const double *score, const double *cost, double theta,
-                       double temperature, const double *u, double *slope, double *dscore)
+void sp_gates_backward(sp_family family, int n, const double *gate, const double *cost, double temperature,
+                       const double *u, double *dscore)
 {
-    double sum_slope, up = 0;
-    sp_kernels_in_use()->gates(family, n, score, cost, theta, temperature, dscore, slope, &sum_slope);
+    double total = 0, up = 0;
+    for (int i = 0; i < n; i++) {
+        dscore[i] = slope_at(family, gate[i]);
+        total += dscore[i] * (cost ? cost[i] : 1);
+        up += dscore[i] * u[i];
+    }
+    const double mu = total > 0 ? up / total : 0;
     for (int i = 0; i < n; i++)
-        up += u[i] * slope[i];
-    const double mu = sum_slope > 0 ? up / sum_slope : 0;
-    for (int i = 0; i < n; i++)
-        dscore[i] = slope[i] / temperature * (u[i] - (cost ? cost[i] : 1) * mu);
+        dscore[i] *= (u[i] - (cost ? cost[i] : 1) * mu) / temperature;
 }
 
 double sp_scores_step(int n, double *score, const double *grad, double *velocity, double square, int64_t step,

@@ -105,9 +105,9 @@ typedef enum { SP_LOGISTIC, SP_LAPLACE } sp_family;
 sp_status sp_gates(sp_family family, int n, const double *score, const double *cost, double budget, double temperature,
                    double *theta, double *gate);
 
-/* dL/ds from u = dL/dg, at the theta found; slope is scratch (n). */
-void sp_gates_backward(sp_family family, int n, const double *score, const double *cost, double theta,
-                       double temperature, const double *u, double *slope, double *dscore);
+/* dL/ds from u = dL/dg, at the gates found. */
+void sp_gates_backward(sp_family family, int n, const double *gate, const double *cost, double temperature,
+                       const double *u, double *dscore);
 
 /* Momentum over one running mean square of the whole gradient. Returns that mean square. */
 double sp_scores_step(int n, double *score, const double *grad, double *velocity, double square, int64_t step,

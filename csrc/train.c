@@ -12,7 +12,7 @@ typedef struct {
     int n;
     int32_t *index;
     double *score, *cost, *gate, *velocity; /* cost NULL: ones */
-    double *u, *slope, *grad;
+    double *u, *grad;
     double rate, theta, square;
     int64_t step;
 } group;
@@ -130,7 +130,7 @@ sp_status sp_trainer_set_shadow(sp_trainer *trainer, sp_family family, int n_gro
         to->n = groups[i].n;
         to->rate = groups[i].rate;
         to->index = malloc(n * sizeof *to->index);
-        to->score = calloc(7 * n, sizeof *to->score); /* one piece for all */
+        to->score = calloc(6 * n, sizeof *to->score); /* one piece for all */
         if (!to->index || !to->score) {
             free_groups(trainer);
             return SP_NO_MEMORY;
@@ -138,9 +138,8 @@ sp_status sp_trainer_set_shadow(sp_trainer *trainer, sp_family family, int n_gro
         to->gate = to->score + n;
         to->velocity = to->score + 2 * n;
         to->u = to->score + 3 * n;
-        to->slope = to->score + 4 * n;
-        to->grad = to->score + 5 * n;
-        to->cost = groups[i].cost ? to->score + 6 * n : NULL;
+        to->grad = to->score + 4 * n;
+        to->cost = groups[i].cost ? to->score + 5 * n : NULL;
         memcpy(to->index, groups[i].index, n * sizeof *to->index);
         memcpy(to->score, groups[i].score, n * sizeof *to->score);
         if (to->cost)
@@ -170,8 +169,7 @@ static void step_scores(sp_trainer *trainer, const double *temperature)
         for (int k = 0; k < at->n; k++)
             at->u[k] = trainer->u[at->index[k]];
         /* Unit costs here, though theta keeps the true cost: projecting with the true cost selects worse. */
-        sp_gates_backward(trainer->family, at->n, at->score, NULL, at->theta, temperature[i], at->u, at->slope,
-                          at->grad);
+        sp_gates_backward(trainer->family, at->n, at->gate, NULL, temperature[i], at->u, at->grad);
         at->square = sp_scores_step(at->n, at->score, at->grad, at->velocity, at->square, ++at->step, at->rate);
     }
 }

@@ -34,8 +34,7 @@ def gates(
     """
 
 def gates_backward(
-    scores: F64,
-    theta: float,
+    gates: F64,
     temperature: float,
     dgates: F64,
     family: str = "logistic",

@@ -200,9 +200,9 @@ def cdf(family: str, x: F64) -> F64:
     return np.where(x < 0, half, 1.0 - half)
 
 
-def density(family: str, x: F64) -> F64:
-    """F'(x): logistic F(x) F(-x); Laplace e^-|x| / 2."""
-    return sigmoid(x) * sigmoid(-x) if family == "logistic" else 0.5 * np.exp(-np.abs(x))
+def gate_slope(family: str, g: F64) -> F64:
+    """F'(x) where F(x) = g: logistic g (1 - g); Laplace min(g, 1 - g)."""
+    return g * (1 - g) if family == "logistic" else np.minimum(g, 1 - g)
 
 
 def cost_of(cost: Cost, g: F64) -> tuple[float, F64]:
@@ -266,16 +266,16 @@ def gates(
 
 
 def gates_backward(
-    scores: F64, theta: float, temperature: float, dgates: F64, family: str = "logistic", cost: Cost = None
+    gates: F64, temperature: float, dgates: F64, family: str = "logistic", cost: Cost = None
 ) -> F64:
     """dL/ds_j = d_j / T (u_j - c_j mu), mu = sum u d / sum c d, with u = dgates, d = F', c = dC/dg.
 
     From C(g(s)) = const: dtheta/ds_j = c_j d_j / sum c d, which is what mu carries. With unit costs the
     gradient sums to 0. Where every d is 0 (the full budget) no gate moves and the gradient is 0.
     """
-    x = (np.asarray(scores, dtype=np.float64) - theta) / temperature
-    d = density(family, x)
-    _, c = cost_of(cost, cdf(family, x))
+    g = np.asarray(gates, dtype=np.float64)
+    d = gate_slope(family, g)
+    _, c = cost_of(cost, g)
     if not (c * d).sum() > 0:
         return np.zeros_like(d)
     mu = (dgates * d).sum() / (c * d).sum()
@@ -474,11 +474,12 @@ class Trainer:
         losses, decayed = [], weight_mask(self._widths)
         for t, start in enumerate(range(0, len(order), self._batch_size)):
             rows = order[start : start + self._batch_size]
-            thetas = []
+            soft = []
             for k, group in enumerate(self._groups):
                 at = float(np.asarray(budgets)[t, k]), float(np.asarray(temperatures)[t, k])
-                self._gates[group.where], theta = gates(group.scores, *at, self._family, group.cost)
-                thetas.append((theta, at[1]))
+                g, _ = gates(group.scores, *at, self._family, group.cost)
+                self._gates[group.where] = g
+                soft.append((g, at[1]))
             net = self._widths, self._activation, self._params, x[rows]
             row_weights = None if weight is None else np.asarray(weight)[rows]
             value, dz = loss(self._loss, forward(*net, self._gates), target[rows], row_weights)
@@ -490,9 +491,9 @@ class Trainer:
                 adam_step(self._params, dparams, self._m, self._v, self._step, rate, *self._adam, decay)
             else:
                 sgd_step(self._params, dparams, self._m, rate, *self._sgd, decay)
-            for group, (theta, temperature) in zip(self._groups, thetas, strict=True):
+            for group, (g, temperature) in zip(self._groups, soft, strict=True):
                 u = dgates[group.where]
-                ds = gates_backward(group.scores, theta, temperature, u, self._family)
+                ds = gates_backward(g, temperature, u, self._family)
                 group.step += 1
                 group.square = scores_step(
                     group.scores, ds, group.velocity, group.square, group.step, group.rate

@@ -40,11 +40,13 @@ class Group:
     cold: float
     scores: F64
     theta: float = 0.0
+    gates: F64 = field(init=False)  # the last soft ones
     velocity: F64 = field(init=False)
     square: float = 0.0
     steps: int = 0
 
     def __post_init__(self) -> None:
+        self.gates = np.ones_like(self.scores)
         self.velocity = np.zeros_like(self.scores)
 
     @property
@@ -199,10 +201,10 @@ class ShadowNetwork:
         else:
             for group in self.groups:
                 budget, temperature = float(group.budget(progress)), float(group.temperature(progress))
-                g, group.theta = _core.gates(
+                group.gates, group.theta = _core.gates(
                     group.scores, budget, temperature, self.family, None, group.theta
                 )
-                flat[group.index] = g
+                flat[group.index] = group.gates
         return self._shape(flat)
 
     def step(self, dgates: Sequence[ArrayLike]) -> None:
@@ -225,9 +227,7 @@ class ShadowNetwork:
         flat = self.network.join(list(dgates), np.float64, 0.0, "dgates")
         for group in self.groups:
             temperature = float(group.temperature(self._progress))
-            grad = _core.gates_backward(
-                group.scores, group.theta, temperature, flat[group.index], self.family
-            )
+            grad = _core.gates_backward(group.gates, temperature, flat[group.index], self.family)
             group.steps += 1
             group.square = _core.scores_step(
                 group.scores, grad, group.velocity, group.square, group.steps, group.rate

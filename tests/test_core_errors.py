@@ -33,9 +33,7 @@ def gates(**changes):
 
 
 def gates_backward(**changes):
-    return _core.gates_backward(
-        **{"scores": f64(6), "theta": 0.0, "temperature": 0.1, "dgates": f64(6), **changes}
-    )
+    return _core.gates_backward(**{"gates": f64(6), "temperature": 0.1, "dgates": f64(6), **changes})
 
 
 def select(**changes):
@@ -196,11 +194,10 @@ CASES = [
     (gates, {"cost": np.ones(6), "budget": 7.0}),
     (gates_backward, {"temperature": 0.0}),
     (gates_backward, {"temperature": NAN}),
-    (gates_backward, {"theta": NAN}),
     (gates_backward, {"dgates": f64(5)}),
     (gates_backward, {"cost": np.ones(7)}),
     (gates_backward, {"family": "cauchy"}),
-    (gates_backward, {"scores": f64(7)}),
+    (gates_backward, {"gates": f64(7)}),
     # the hard finish
     (select, {"layer": i32(0, 0, 0, 1, 1)}),
     (select, {"layer": i32(0, 0, 0, 1, 1, -1)}),

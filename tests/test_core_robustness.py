@@ -71,7 +71,7 @@ junk = st.one_of(
 
 FUNCTIONS = {
     gates: ["scores", "budget", "temperature", "family", "cost", "theta"],
-    gates_backward: ["scores", "theta", "temperature", "dgates", "family", "cost"],
+    gates_backward: ["gates", "temperature", "dgates", "family", "cost"],
     select: ["scores", "layer", "n_nodes", "min_nodes"],
     scores_step: ["scores", "grad", "velocity", "square", "step", "rate"],
     reduce: ["widths", "params", "keep"],

@@ -404,13 +404,14 @@ def test_the_trainer_computes_what_the_pieces_compute():
     rows, budget, temperature = order[:32], 20.0, 0.2
     trainer.run(x, target, None, rows, columns[0][:1], columns[1][:1], np.array([[20.0]]), np.array([[0.2]]))
     gates = np.ones(N_GATES, dtype=np.float32)
-    gates[6:], theta = _core.gates(scores, budget, temperature)
+    soft, _ = _core.gates(scores, budget, temperature)
+    gates[6:] = soft
     model = _core.Model(WIDTHS, "relu")
     _, dz = _core.loss("binary_crossentropy", model.forward(params, x[rows], gates, keep=True), target[rows])
     dparams, dgates = model.backward(dz)
     decay = np.float32(0.1) * twin.weight_mask(WIDTHS).astype(np.float32)
     _core.adam_step(params, dparams, m, v, 1, 1e-2, 0.9, 0.999, 1e-8, decay)
-    grad = _core.gates_backward(scores, theta, temperature, dgates[6:].astype(np.float64))
+    grad = _core.gates_backward(soft, temperature, dgates[6:].astype(np.float64))
     _core.scores_step(scores, grad, np.zeros(35), 0.0, 1, 0.02)
     assert error(trainer.get_state()[0], params) < 1e-6
     assert error(trainer.get_shadow()[0], scores) < 1e-6

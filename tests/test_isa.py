@@ -36,8 +36,8 @@ for kind in LOSSES:
     results["value " + kind] = np.array([value])
 for family in FAMILIES:
     scores, u = rng.normal(size=117), rng.normal(size=117)
-    results["gates " + family], theta = _core.gates(scores, 31.5, 0.05, family)
-    results["gates_backward " + family] = _core.gates_backward(scores, theta, 0.05, u, family)
+    results["gates " + family], _ = _core.gates(scores, 31.5, 0.05, family)
+    results["gates_backward " + family] = _core.gates_backward(results["gates " + family], 0.05, u, family)
 np.savez(sys.argv[1], **results)
 """
 

@@ -164,30 +164,28 @@ end:
 static PyObject *gates_backward(PyObject *module, PyObject *args, PyObject *kwargs)
 {
     (void)module;
-    static char *names[] = {"scores", "theta", "temperature", "dgates", "family", "cost", NULL};
-    PyObject *scores_obj, *dgates_obj, *cost_obj = Py_None;
-    double temperature, theta;
+    static char *names[] = {"gates", "temperature", "dgates", "family", "cost", NULL};
+    PyObject *gates_obj, *dgates_obj, *cost_obj = Py_None;
+    double temperature;
     const char *family_name = "logistic";
     sp_family family;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OddO|sO:gates_backward", names, &scores_obj, &theta, &temperature,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OdO|sO:gates_backward", names, &gates_obj, &temperature,
                                      &dgates_obj, &family_name, &cost_obj) ||
-        sp_read_family(family_name, &family) || sp_check("temperature", temperature, 0, true) ||
-        sp_check("theta", theta, -DBL_MAX, false))
+        sp_read_family(family_name, &family) || sp_check("temperature", temperature, 0, true))
         return NULL;
-    PyArrayObject *scores = sp_in_vector(scores_obj, "scores", NPY_FLOAT64, -1);
-    PyArrayObject *dgates = NULL, *cost = NULL, *slope = NULL, *dscores = NULL;
-    if (!scores)
+    PyArrayObject *g = sp_in_vector(gates_obj, "gates", NPY_FLOAT64, -1);
+    PyArrayObject *dgates = NULL, *cost = NULL, *dscores = NULL;
+    if (!g)
         return NULL;
-    const npy_intp n = PyArray_DIM(scores, 0);
+    const npy_intp n = PyArray_DIM(g, 0);
     if ((dgates = sp_in_vector(dgates_obj, "dgates", NPY_FLOAT64, n)) &&
         (cost_obj == Py_None || (cost = sp_in_vector(cost_obj, "cost", NPY_FLOAT64, n))) &&
-        (slope = sp_new(NPY_FLOAT64, 1, &n)) && (dscores = sp_new(NPY_FLOAT64, 1, &n)))
-        sp_gates_backward(family, (int)n, PyArray_DATA(scores), DATA(double, cost), theta, temperature,
-                          PyArray_DATA(dgates), PyArray_DATA(slope), PyArray_DATA(dscores));
-    DROP(scores);
+        (dscores = sp_new(NPY_FLOAT64, 1, &n)))
+        sp_gates_backward(family, (int)n, PyArray_DATA(g), DATA(double, cost), temperature, PyArray_DATA(dgates),
+                          PyArray_DATA(dscores));
+    DROP(g);
     DROP(dgates);
     DROP(cost);
-    DROP(slope);
     return (PyObject *)dscores;
 }
 
