@@ -664,7 +664,7 @@ def test_a_directory_of_something_else_is_never_replaced(tmp_path):
     directory.mkdir()
     (directory / "chapter1.tex").write_text("text")
     for overwrite in (False, True):
-        with pytest.raises(FileExistsError, match="not empty and no hls4ml project"):
+        with pytest.raises(FileExistsError, match="not empty and not an hls4ml project"):
             sp.emit.hls4ml(small(), directory, X10, overwrite=overwrite)
     with pytest.raises(FileExistsError, match="is a file"):
         sp.emit.hls4ml(small(), directory / "chapter1.tex", X10, overwrite=True)

@@ -7,9 +7,6 @@ import io
 import math
 import numbers
 import os
-import re
-import shutil
-import uuid
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,8 +16,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._extras import require
+from ._checks import check_name, check_network
+from ._files import check_directory, project
 from ._fixed import FixedType, parse_precision
-from ._plan import ACTIVATIONS, SLOPE, DenseLayer, Plan, make_plan, measure
+from ._plan import SLOPE, DenseLayer, Plan, make_plan, measure
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -139,10 +138,10 @@ def hls4ml(
     backend = _choice("backend", backend, BACKENDS)
     strategy = _choice("strategy", strategy, STRATEGIES)
     io_type = _choice("io_type", io_type, IO_TYPES)
-    _check_network(network)
-    _check_name(project_name)
+    check_network(network)
+    check_name("project_name", project_name, _CPP, "C++")
     kind = parse_precision(precision)
-    target = _check_target(directory)
+    target = check_directory(directory)
     _check_device(part, clock_period)
     n_inputs = network.weights[0].shape[0]
     if X is None and not isinstance(kind, FixedType):
@@ -238,32 +237,6 @@ def _choice(name: str, value: object, choices: Sequence[str]) -> str:
     raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
 
 
-def _check_network(network: Any) -> None:
-    kind = type(network).__name__
-    if hasattr(network, "network_"):
-        raise TypeError(f"network must be a Network; got a {kind}: pass its network_ attribute")
-    if not all(hasattr(network, name) for name in ("weights", "biases", "activation")):
-        hint = ": fit it, then pass its network_ attribute" if hasattr(network, "fit") else ""
-        raise TypeError(f"network must be a Network; got a {kind}{hint}")
-    if network.activation not in ACTIVATIONS:
-        raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}; got {network.activation!r}")
-    widths = [int(w.shape[0]) for w in network.weights] + [int(w.shape[1]) for w in network.weights[-1:]]
-    if min(widths, default=0) < 1:
-        raise ValueError(f"network has a layer without nodes, widths {widths}: nothing can pass it")
-    for i, (w, b) in enumerate(zip(network.weights, network.biases, strict=True)):
-        if not (np.isfinite(w).all() and np.isfinite(b).all()):
-            raise ValueError(f"network has weights that are NaN or infinite, in dense layer {i + 1}")
-
-
-def _check_name(name: object) -> None:
-    if not (isinstance(name, str) and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name)):
-        raise ValueError(
-            f"project_name must be a C identifier (letters, digits, _; no digit first); got {name!r}"
-        )
-    if name in _CPP.split() or "__" in name:
-        raise ValueError(f"project_name must not be reserved in C++; got {name!r}")
-
-
 def _check_device(part: object, clock_period: object) -> None:
     if part is not None and not (isinstance(part, str) and part.strip()):
         raise ValueError(f'part must be the name of a device, such as "xcvu13p-flga2577-2-e"; got {part!r}')
@@ -272,20 +245,6 @@ def _check_device(part: object, clock_period: object) -> None:
     number = isinstance(clock_period, numbers.Real) and not isinstance(clock_period, bool)
     if not (number and 0 < clock_period < math.inf):  # type: ignore[operator]
         raise ValueError(f"clock_period must be a positive number of ns; got {clock_period!r}")
-
-
-def _check_target(directory: str | os.PathLike[str]) -> Path:
-    if not isinstance(directory, (str, os.PathLike)) or not os.fspath(directory):
-        raise TypeError(f"directory must be a path; got {directory!r}")
-    target = Path(directory).expanduser().resolve()
-    here = Path.cwd()
-    if target == here or target in here.parents:
-        raise ValueError(
-            f"directory must not be the current directory or one above it; got {str(directory)!r}"
-        )
-    if target.exists() and not target.is_dir():
-        raise FileExistsError(f"directory {str(target)!r} is a file")
-    return target
 
 
 def _check_sample(X: ArrayLike, n_inputs: int) -> NDArray[np.float64]:
@@ -374,37 +333,13 @@ def _quiet() -> Iterator[None]:
 
 def _write(model: Any, target: Path, overwrite: bool) -> None:
     """Write the project beside `target`, then put it in place."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}"
     settings = model.config.config
     try:
-        settings["OutputDir"] = str(draft)
-        model.write()
-        settings["OutputDir"] = str(target)
-        with open(draft / CONFIG, "w", encoding="utf-8") as file:  # the only file that says where it is
-            require("yaml", "hls4ml").dump(settings, file)
-        _check_replaceable(target, draft, overwrite)
-        old = draft.with_name(draft.name + ".old")
-        if target.exists():
-            os.replace(target, old)
-        os.replace(draft, target)
-        shutil.rmtree(old, ignore_errors=True)
+        with project(target, CONFIG, "an hls4ml project", overwrite) as draft:
+            settings["OutputDir"] = str(draft)
+            model.write()
+            settings["OutputDir"] = str(target)
+            with open(draft / CONFIG, "w", encoding="utf-8") as file:  # the only file that says where it is
+                require("yaml", "hls4ml").dump(settings, file)
     finally:
         settings["OutputDir"] = str(target)
-        shutil.rmtree(draft, ignore_errors=True)
-
-
-def _check_replaceable(target: Path, draft: Path, overwrite: bool) -> None:
-    held = set(os.listdir(target)) if target.exists() else set()
-    if held and CONFIG not in held:
-        raise FileExistsError(
-            f"directory {str(target)!r} is not empty and no hls4ml project: choose another, or empty it "
-            "yourself"
-        )
-    foreign = sorted(held - set(os.listdir(draft)))
-    if foreign and not overwrite:
-        more = ", ..." if len(foreign) > 3 else ""
-        raise FileExistsError(
-            f"directory {str(target)!r} holds an hls4ml project and what this one would not replace "
-            f"({', '.join(foreign[:3])}{more}): choose another, or pass overwrite=True to lose it"
-        )

@@ -1,0 +1,50 @@
+"""What every emitter asks of the network and of names."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+
+from ._plan import ACTIVATIONS
+
+
+def check_network(network: Any) -> None:
+    """Refuse what is no network of finite weights.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no Network, has an empty layer, an unknown activation, or weights that are not finite.
+    """
+    kind = type(network).__name__
+    if hasattr(network, "network_"):
+        raise TypeError(f"network must be a Network; got a {kind}: pass its network_ attribute")
+    if not all(hasattr(network, name) for name in ("weights", "biases", "activation")):
+        hint = ": fit it, then pass its network_ attribute" if hasattr(network, "fit") else ""
+        raise TypeError(f"network must be a Network; got a {kind}{hint}")
+    if network.activation not in ACTIVATIONS:
+        raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}; got {network.activation!r}")
+    widths = [int(w.shape[0]) for w in network.weights] + [int(w.shape[1]) for w in network.weights[-1:]]
+    if min(widths, default=0) < 1:
+        raise ValueError(f"network has a layer without nodes, widths {widths}: nothing can pass it")
+    for i, (w, b) in enumerate(zip(network.weights, network.biases, strict=True)):
+        if not (np.isfinite(w).all() and np.isfinite(b).all()):
+            raise ValueError(f"network has weights that are NaN or infinite, in dense layer {i + 1}")
+
+
+def check_name(argument: str, name: object, reserved: str, language: str) -> None:
+    """Refuse names that cannot be written into the source of `language`.
+
+    Raises
+    ------
+    ValueError
+        If `name` is no identifier, or one of the words in `reserved`.
+    """
+    if not (isinstance(name, str) and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name)):
+        raise ValueError(
+            f"{argument} must be a C identifier (letters, digits, _; no digit first); got {name!r}"
+        )
+    if name in reserved.split() or "__" in name:
+        raise ValueError(f"{argument} must not be reserved in {language}; got {name!r}")
