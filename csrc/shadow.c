@@ -1,13 +1,14 @@
 /* The shadow network: scores -> gates under an exact budget.
  *
- *     g_i = F((s_i - theta)/T),   theta solves  sum_i c_i g_i = B
+ *     g_i = F((s_i - theta)/T),   theta solves  C(g) = B
+ *     C(g) = sum_i l_i g_i + sum_l p_l N_l N_(l+1),   N_l = fixed_l + sum_(i in l) g_i
  *
- * F is the logistic or the Laplace distribution function. The left side falls with theta from sum c to 0, so there is
+ * F is the logistic or the Laplace distribution function. C rises with every gate and so falls with theta: there is
  * one solution; Newton's step is taken where it stays inside the bracket known so far, a bisection elsewhere. A last
  * step below SMALL temperatures needs no new exponentials: g moves along its slope, which is right to SMALL^2.
  *
- * Gradient, with u_i = dL/dg_i and d_i = F'((s_i - theta)/T). Differentiating the constraint gives
- * dtheta/ds_j = c_j d_j / sum_i c_i d_i, hence
+ * Gradient, with u_i = dL/dg_i, d_i = F'((s_i - theta)/T) and c_i = dC/dg_i = l_i + p_(l-1) N_(l-1) + p_l N_(l+1) in
+ * layer l. Differentiating the constraint gives dtheta/ds_j = c_j d_j / sum_i c_i d_i, hence
  *
  *     dL/ds_j = (d_j/T) (u_j - c_j mu),   mu = sum_i u_i d_i / sum_i c_i d_i
  *
@@ -18,22 +19,97 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { MAX_ITERATIONS = 400 };
+enum { MAX_ITERATIONS = 400, PIECE = 64 };
 #define SMALL 1e-7
 
 /* F' where F = g: the slope of both families follows from the gate, without another exponential. */
 static double slope_at(sp_family family, double g) { return family == SP_LOGISTIC ? g * (1 - g) : fmin(g, 1 - g); }
 
-sp_status sp_gates(sp_family family, int n, const double *score, const double *cost, double budget, double temperature,
+static bool has_pairs(const sp_cost *cost) { return cost && cost->n_layers > 0; }
+
+/* What a gate adds of itself, without the products of layers. */
+static double linear(const sp_cost *cost, int i)
+{
+    return cost && cost->linear ? cost->linear[i] : has_pairs(cost) ? 0 : 1;
+}
+
+static double pairs(const sp_cost *cost, const double *width)
+{
+    double sum = 0;
+    for (int l = 0; l + 1 < cost->n_layers; l++)
+        sum += cost->pair[l] * width[l] * width[l + 1];
+    return sum;
+}
+
+/* What the pairs ask for one more node of layer l at these widths. */
+static double node_price(const sp_cost *cost, const double *width, int l)
+{
+    return (l > 0 ? cost->pair[l - 1] * width[l - 1] : 0) + (l + 1 < cost->n_layers ? cost->pair[l] * width[l + 1] : 0);
+}
+
+static void fixed_widths(const sp_cost *cost, double *width)
+{
+    for (int l = 0; l < cost->n_layers; l++)
+        width[l] = cost->fixed[l];
+}
+
+/* C with every gate open, and with none. */
+static void cost_range(const sp_cost *cost, int n, double *none, double *all)
+{
+    double width[SP_MAX_LAYERS + 1];
+    *none = *all = 0;
+    for (int i = 0; i < n; i++)
+        *all += linear(cost, i);
+    if (has_pairs(cost)) {
+        fixed_widths(cost, width);
+        *none = pairs(cost, width);
+        for (int i = 0; i < n; i++)
+            width[cost->layer[i]] += 1;
+        *all += pairs(cost, width);
+    }
+}
+
+/* gate (n) at theta; returns C, *fall = sum_i c_i d_i = -T dC/dtheta. */
+static double cost_at(sp_family family, int n, const double *score, const sp_cost *cost, double theta,
+                      double temperature, double *gate, double *fall)
+{
+    const bool products = has_pairs(cost);
+    double width[SP_MAX_LAYERS + 1], falls[SP_MAX_LAYERS + 1] = {0}, slope[PIECE], sum = 0, part;
+    *fall = 0;
+    if (products)
+        fixed_widths(cost, width);
+    for (int i = 0; i < n; i += PIECE) {
+        const int m = n - i < PIECE ? n - i : PIECE;
+        const double *lin = cost && cost->linear ? cost->linear + i : NULL;
+        const double open =
+            sp_kernels_in_use()->gates(family, m, score + i, lin, theta, temperature, gate + i, slope, &part);
+        if (!products || lin) {
+            sum += open;
+            *fall += part;
+        }
+        for (int k = 0; products && k < m; k++) {
+            width[cost->layer[i + k]] += gate[i + k];
+            falls[cost->layer[i + k]] += slope[k];
+        }
+    }
+    if (products) {
+        sum += pairs(cost, width);
+        for (int l = 0; l < cost->n_layers; l++)
+            *fall += node_price(cost, width, l) * falls[l];
+    }
+    return sum;
+}
+
+sp_status sp_gates(sp_family family, int n, const double *score, const sp_cost *cost, double budget, double temperature,
                    double *theta, double *gate)
 {
-    double total = 0, low = INFINITY, high = -INFINITY;
+    double none, total, low = INFINITY, high = -INFINITY;
+    cost_range(cost, n, &none, &total);
     for (int i = 0; i < n; i++) {
-        total += cost ? cost[i] : 1;
         low = fmin(low, score[i]);
         high = fmax(high, score[i]);
     }
-    if (!(budget > 0) || budget > total * (1 + 1e-12))
+    if (!(budget > none) || budget > total * (1 + 1e-12))
         return SP_BAD_BUDGET;
     if (budget >= total * (1 - 1e-12)) { /* every node open: no finite theta, and none needed */
         for (int i = 0; i < n; i++)
@@ -44,25 +120,18 @@ sp_status sp_gates(sp_family family, int n, const double *score, const double *c
     low -= 40 * temperature;   /* F = 1 to the last bit for all */
     high += 750 * temperature; /* F = 0 */
     const double tolerance = 1e-12 * total;
-    double at = *theta > low && *theta < high ? *theta : 0.5 * (low + high), slope[64];
+    double at = *theta > low && *theta < high ? *theta : 0.5 * (low + high);
     for (int iteration = 0; iteration < MAX_ITERATIONS; iteration++) {
-        double sum = 0, sum_slope = 0;
-        for (int i = 0; i < n; i += 64) {
-            double part;
-            const int m = n - i < 64 ? n - i : 64;
-            sum += sp_kernels_in_use()->gates(family, m, score + i, cost ? cost + i : NULL, at, temperature, gate + i,
-                                              slope, &part);
-            sum_slope += part;
-        }
-        const double excess = sum - budget;
+        double fall;
+        const double excess = cost_at(family, n, score, cost, at, temperature, gate, &fall) - budget;
         if (fabs(excess) <= tolerance) {
             *theta = at;
             return SP_OK;
         }
-        const double newton = at + excess * temperature / sum_slope;
+        const double newton = at + excess * temperature / fall;
         if (fabs(newton - at) <= SMALL * temperature) {
             for (int i = 0; i < n; i++)
-                gate[i] -= slope_at(family, gate[i]) * excess / sum_slope;
+                gate[i] -= slope_at(family, gate[i]) * excess / fall;
             *theta = newton;
             return SP_OK;
         }
@@ -80,18 +149,26 @@ sp_status sp_gates(sp_family family, int n, const double *score, const double *c
     return SP_NOT_CONVERGED;
 }
 
-void sp_gates_backward(sp_family family, int n, const double *gate, const double *cost, double temperature,
+void sp_gates_backward(sp_family family, int n, const double *gate, const sp_cost *cost, double temperature,
                        const double *u, double *dscore)
 {
-    double total = 0, up = 0;
+    double width[SP_MAX_LAYERS + 1], price[SP_MAX_LAYERS + 1] = {0}, fall = 0, up = 0;
+    const bool products = has_pairs(cost);
+    if (products) {
+        fixed_widths(cost, width);
+        for (int i = 0; i < n; i++)
+            width[cost->layer[i]] += gate[i];
+        for (int l = 0; l < cost->n_layers; l++)
+            price[l] = node_price(cost, width, l);
+    }
     for (int i = 0; i < n; i++) {
         dscore[i] = slope_at(family, gate[i]);
-        total += dscore[i] * (cost ? cost[i] : 1);
+        fall += dscore[i] * (linear(cost, i) + (products ? price[cost->layer[i]] : 0));
         up += dscore[i] * u[i];
     }
-    const double mu = total > 0 ? up / total : 0;
+    const double mu = fall > 0 ? up / fall : 0;
     for (int i = 0; i < n; i++)
-        dscore[i] *= (u[i] - (cost ? cost[i] : 1) * mu) / temperature;
+        dscore[i] *= (u[i] - (linear(cost, i) + (products ? price[cost->layer[i]] : 0)) * mu) / temperature;
 }
 
 double sp_scores_step(int n, double *score, const double *grad, double *velocity, double square, int64_t step,
@@ -124,42 +201,65 @@ static int by_score(const void *a, const void *b)
     return x->index < y->index ? -1 : 1;
 }
 
-sp_status sp_select(int n, const double *score, const int32_t *layer, int n_nodes, int min_nodes, bool *keep)
+/* Nodes per layer, at index l of each. */
+typedef struct {
+    int32_t low, high, kept, seen;
+    candidate block; /* the one being filled, its score the sum */
+} layer_count;
+
+/* Limits as multiples that the layer has; what is missing in all to reach n_nodes, or -1 if they cannot be met. */
+static int set_limits(const sp_limits *limits, int n_layers, layer_count *at, int n_nodes)
 {
+    const int m = limits->multiple;
+    int64_t most = 0, missing = n_nodes;
+    for (int l = 0; l < n_layers; l++) {
+        const int32_t have = at[l].high, low = limits->low[l] < have ? limits->low[l] : have;
+        at[l].high = (limits->high[l] < have ? limits->high[l] : have) / m * m;
+        at[l].kept = at[l].low = (low + m - 1) / m * m;
+        if (at[l].low > at[l].high)
+            return -1;
+        most += at[l].high;
+        missing -= at[l].low;
+    }
+    return n_nodes % m == 0 && missing >= 0 && n_nodes <= most ? (int)missing : -1;
+}
+
+sp_status sp_select(int n, const double *score, const int32_t *layer, int n_nodes, const sp_limits *limits, bool *keep)
+{
+    const int m = limits->multiple;
     int32_t n_layers = 0;
     for (int i = 0; i < n; i++)
         n_layers = layer[i] >= n_layers ? layer[i] + 1 : n_layers;
-    candidate *best = malloc((size_t)n * sizeof *best);
-    int *missing = calloc((size_t)n_layers, sizeof *missing);
-    sp_status status = best && missing ? SP_OK : SP_NO_MEMORY;
+    candidate *best = malloc(2 * (size_t)n * sizeof *best), *block = best + n;
+    layer_count *at = calloc((size_t)n_layers, sizeof *at);
+    sp_status status = best && at ? SP_OK : SP_NO_MEMORY;
     if (!status) {
-        int must = 0;
-        for (int i = 0; i < n; i++) {
-            best[i] = (candidate){score[i], i, layer[i]};
-            keep[i] = false;
-            if (missing[layer[i]] < min_nodes) { /* a layer narrower than min_nodes keeps all it has */
-                missing[layer[i]]++;
-                must++;
-            }
-        }
-        if (n_nodes < must || n_nodes > n)
-            status = SP_BAD_BUDGET;
-    }
-    if (!status) {
-        qsort(best, (size_t)n, sizeof *best, by_score);
         for (int i = 0; i < n; i++)
-            if (missing[best[i].layer] > 0) {
-                missing[best[i].layer]--;
-                keep[best[i].index] = true;
-                n_nodes--;
-            }
-        for (int i = 0; i < n && n_nodes > 0; i++)
-            if (!keep[best[i].index]) {
-                keep[best[i].index] = true;
-                n_nodes--;
-            }
+            at[layer[i]].high++;
+        int missing = set_limits(limits, n_layers, at, n_nodes), n_blocks = 0;
+        if (missing < 0)
+            status = SP_BAD_BUDGET;
+        for (int i = 0; !status && i < n; i++)
+            best[i] = (candidate){score[i], i, layer[i]};
+        if (!status)
+            qsort(best, (size_t)n, sizeof *best, by_score);
+        for (int i = 0; !status && i < n; i++) { /* each layer's nodes, best first, in blocks of m */
+            layer_count *to = at + best[i].layer;
+            if (to->seen++ % m == 0)
+                to->block = best[i];
+            else
+                to->block.score += best[i].score;
+            if (to->seen % m == 0 && to->seen > to->low && to->seen <= to->high)
+                block[n_blocks++] = to->block;
+        }
+        if (!status)
+            qsort(block, (size_t)n_blocks, sizeof *block, by_score);
+        for (int i = 0; i < n_blocks && missing > 0; i++, missing -= m)
+            at[block[i].layer].kept += m; /* a layer's blocks come in their order: later ones add up to no more */
+        for (int i = 0; !status && i < n; i++)
+            keep[best[i].index] = at[best[i].layer].kept-- > 0;
     }
     free(best);
-    free(missing);
+    free(at);
     return status;
 }

@@ -101,20 +101,36 @@ void sp_optimizer_step(const sp_optimizer *optimizer, int64_t n, float *w, const
 
 typedef enum { SP_LOGISTIC, SP_LAPLACE } sp_family;
 
-/* g_i = F((s_i - theta)/T) with sum c_i g_i = budget. cost NULL: ones. theta: start in, solution out. */
-sp_status sp_gates(sp_family family, int n, const double *score, const double *cost, double budget, double temperature,
+/* C(g) = sum_i linear_i g_i + sum_l pair_l N_l N_(l+1),  N_l = fixed_l + sum of the gates of layer l. */
+typedef struct {
+    const double *linear; /* (n), at least 0; NULL: ones, or zeros beside pairs */
+    int n_layers;         /* 0: no pairs */
+    const int32_t *layer; /* (n) from 0 to n_layers - 1 */
+    const double *fixed;  /* (n_layers) at least 0: nodes that no gate of the group stands for */
+    const double *pair;   /* (n_layers - 1) at least 0 */
+} sp_cost;
+
+/* g_i = F((s_i - theta)/T) with C(g) = budget. cost NULL: the node count. theta: start in, solution out. */
+sp_status sp_gates(sp_family family, int n, const double *score, const sp_cost *cost, double budget, double temperature,
                    double *theta, double *gate);
 
 /* dL/ds from u = dL/dg, at the gates found. */
-void sp_gates_backward(sp_family family, int n, const double *gate, const double *cost, double temperature,
+void sp_gates_backward(sp_family family, int n, const double *gate, const sp_cost *cost, double temperature,
                        const double *u, double *dscore);
 
 /* Momentum over one running mean square of the whole gradient. Returns that mean square. */
 double sp_scores_step(int n, double *score, const double *grad, double *velocity, double square, int64_t step,
                       double rate);
 
-/* The min_nodes best of each layer, then the best overall until n_nodes are kept; ties go to the lower index. */
-sp_status sp_select(int n, const double *score, const int32_t *layer, int n_nodes, int min_nodes, bool *keep);
+/* Nodes a layer keeps at least and at most, indexed by layer, in multiples; one narrower than low keeps all it has. */
+typedef struct {
+    const int32_t *low, *high;
+    int multiple; /* 1 or more */
+} sp_limits;
+
+/* The low best of each layer, then the best blocks of `multiple` nodes overall until n_nodes are kept; ties go to the
+   lower index. */
+sp_status sp_select(int n, const double *score, const int32_t *layer, int n_nodes, const sp_limits *limits, bool *keep);
 
 /* --- Reduction (reduce.c) ---------------------------------------------------------------------------------------- */
 
@@ -138,7 +154,7 @@ typedef struct {
     int n;                /* nodes covered */
     const int32_t *index; /* their places among all gates */
     const double *score;
-    const double *cost; /* NULL: ones */
+    const sp_cost *cost; /* NULL: the node count */
     double rate;
 } sp_group; /* nodes under one budget */
 

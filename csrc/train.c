@@ -11,8 +11,11 @@
 typedef struct {
     int n;
     int32_t *index;
-    double *score, *cost, *gate, *velocity; /* cost NULL: ones */
+    double *score, *gate, *velocity;
     double *u, *grad;
+    sp_cost cost;
+    double *cost_block; /* linear, fixed, pair; NULL: the node count */
+    int32_t *cost_layer;
     double rate, theta, square;
     int64_t step;
 } group;
@@ -37,6 +40,8 @@ static void free_groups(sp_trainer *trainer)
     for (int i = 0; i < trainer->n_groups; i++) {
         free(trainer->groups[i].index);
         free(trainer->groups[i].score);
+        free(trainer->groups[i].cost_block);
+        free(trainer->groups[i].cost_layer);
     }
     free(trainer->groups);
     trainer->groups = NULL;
@@ -112,6 +117,24 @@ int64_t sp_trainer_get(const sp_trainer *trainer, float *params, float *m, float
     return trainer->step;
 }
 
+static bool copy_cost(group *to, const sp_cost *from)
+{
+    const size_t n = (size_t)to->n, n_layers = (size_t)from->n_layers;
+    double *block = to->cost_block = malloc((n + 2 * n_layers) * sizeof *block);
+    to->cost_layer = malloc(n * sizeof *to->cost_layer);
+    if (!block || !to->cost_layer)
+        return false;
+    to->cost = (sp_cost){.n_layers = from->n_layers, .layer = to->cost_layer, .fixed = block + n};
+    if (from->linear)
+        to->cost.linear = memcpy(block, from->linear, n * sizeof *block);
+    if (n_layers) {
+        memcpy(to->cost_layer, from->layer, n * sizeof *to->cost_layer);
+        memcpy(block + n, from->fixed, n_layers * sizeof *block);
+        to->cost.pair = memcpy(block + n + n_layers, from->pair, (n_layers - 1) * sizeof *block);
+    }
+    return true;
+}
+
 sp_status sp_trainer_set_shadow(sp_trainer *trainer, sp_family family, int n_groups, const sp_group *groups)
 {
     free_groups(trainer);
@@ -130,8 +153,8 @@ sp_status sp_trainer_set_shadow(sp_trainer *trainer, sp_family family, int n_gro
         to->n = groups[i].n;
         to->rate = groups[i].rate;
         to->index = malloc(n * sizeof *to->index);
-        to->score = calloc(6 * n, sizeof *to->score); /* one piece for all */
-        if (!to->index || !to->score) {
+        to->score = calloc(5 * n, sizeof *to->score); /* one piece for all */
+        if (!to->index || !to->score || (groups[i].cost && !copy_cost(to, groups[i].cost))) {
             free_groups(trainer);
             return SP_NO_MEMORY;
         }
@@ -139,11 +162,8 @@ sp_status sp_trainer_set_shadow(sp_trainer *trainer, sp_family family, int n_gro
         to->velocity = to->score + 2 * n;
         to->u = to->score + 3 * n;
         to->grad = to->score + 4 * n;
-        to->cost = groups[i].cost ? to->score + 5 * n : NULL;
         memcpy(to->index, groups[i].index, n * sizeof *to->index);
         memcpy(to->score, groups[i].score, n * sizeof *to->score);
-        if (to->cost)
-            memcpy(to->cost, groups[i].cost, n * sizeof *to->cost);
     }
     return SP_OK;
 }
@@ -152,8 +172,8 @@ static sp_status set_gates(sp_trainer *trainer, const double *budget, const doub
 {
     for (int i = 0; i < trainer->n_groups; i++) {
         group *at = &trainer->groups[i];
-        const sp_status status =
-            sp_gates(trainer->family, at->n, at->score, at->cost, budget[i], temperature[i], &at->theta, at->gate);
+        const sp_status status = sp_gates(trainer->family, at->n, at->score, at->cost_block ? &at->cost : NULL,
+                                          budget[i], temperature[i], &at->theta, at->gate);
         if (status)
             return status;
         for (int k = 0; k < at->n; k++)

@@ -8,6 +8,9 @@ from numpy.typing import ArrayLike, NDArray
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+#: C(g): None is sum g, a vector c is sum c_i g_i, and a tuple (linear or None, layer, fixed, pair) is
+#: sum linear_i g_i + sum_l pair_l N_l N_{l+1} with N_l = fixed_l + the gates of layer l.
+Cost = F64 | tuple[F64 | None, NDArray[np.int32], F64, F64] | None
 
 MAX_LAYERS: int
 
@@ -25,10 +28,10 @@ def gates(
     budget: float,
     temperature: float,
     family: str = "logistic",
-    cost: F64 | None = None,
+    cost: Cost = None,
     theta: float = 0.0,
 ) -> tuple[F64, float]:
-    """Gates g_i = F((s_i - theta)/T) with sum cost_i g_i == budget, and the theta that solves it.
+    """Gates g_i = F((s_i - theta)/T) with C(g) == budget, and the theta that solves it.
 
     family: "logistic" or "laplace"; theta: where the search starts; RuntimeError if it fails to converge.
     """
@@ -38,12 +41,24 @@ def gates_backward(
     temperature: float,
     dgates: F64,
     family: str = "logistic",
-    cost: F64 | None = None,
+    cost: Cost = None,
 ) -> F64:
     """dL/ds = d/T (u - c mu) of METHOD: u = dgates, mu keeps the constraint."""
 
-def select(scores: F64, layer: NDArray[np.int32], n_nodes: int, min_nodes: int) -> Bools:
-    """Hard finish: min_nodes best of each layer, then the best overall to exactly n_nodes; ties by index."""
+def select(
+    scores: F64,
+    layer: NDArray[np.int32],
+    n_nodes: int,
+    min_nodes: int | NDArray[np.int32],
+    max_nodes: int | NDArray[np.int32] | None = None,
+    multiple: int = 1,
+) -> Bools:
+    """Hard finish: min_nodes best of each layer, then the best overall to exactly n_nodes; ties by index.
+
+    min_nodes, max_nodes: for all layers, or one for each number in layer up to the largest; a layer narrower
+    than min_nodes keeps all it has. multiple: of every layer's nodes; those beyond the minimum then come in
+    blocks of so many of one layer, ranked by the sum of their scores.
+    """
 
 def scores_step(scores: F64, grad: F64, velocity: F64, square: float, step: int, rate: float) -> float:
     """One step of the score optimiser, in place on scores and velocity; returns the new running square."""
@@ -112,9 +127,9 @@ class Trainer:
     def set_state(self, params: F32, m: F32, v: F32, step: int) -> None: ...
     def get_state(self) -> tuple[F32, F32, F32, int]: ...
     def set_shadow(
-        self, groups: Sequence[tuple[NDArray[np.int32], F64, F64 | None, float]], family: str = "logistic"
+        self, groups: Sequence[tuple[NDArray[np.int32], F64, Cost, float]], family: str = "logistic"
     ) -> None:
-        """groups: (indices among all gates, scores, cost or None, rate); replaces the shadow, [] ends it."""
+        """groups: (indices among all gates, scores, cost, rate); replaces the shadow, [] ends it."""
     def get_shadow(self) -> list[F64]:
         """Scores of each group."""
     def run(

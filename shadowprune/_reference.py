@@ -19,8 +19,10 @@ from numpy.typing import ArrayLike, NDArray
 
 F64 = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-#: A cost C(g) that rises with every gate: None (node count), the vector c of sum c_i g_i, or g -> (C, dC/dg).
-Cost = F64 | Callable[[F64], tuple[float, F64]] | None
+#: A cost C(g) that rises with every gate: None (node count), the vector c of sum c_i g_i, the tuple
+#: (linear or None, layer, fixed, pair) of `cost_of`, or g -> (C, dC/dg).
+Pairs = tuple[F64 | None, NDArray[np.int32], F64, F64]
+Cost = F64 | Pairs | Callable[[F64], tuple[float, F64]] | None
 
 LEAKY_SLOPE = 0.01
 
@@ -206,9 +208,21 @@ def gate_slope(family: str, g: F64) -> F64:
 
 
 def cost_of(cost: Cost, g: F64) -> tuple[float, F64]:
-    """C(g) and dC/dg."""
+    """C(g) and dC/dg.
+
+    A tuple means sum linear_i g_i + sum_l pair_l N_l N_{l+1}, N_l = fixed_l + sum of the gates of layer l.
+    """
     if callable(cost):
         return cost(g)
+    if isinstance(cost, tuple):
+        linear, layer, fixed, pair = cost
+        n = np.array([f + g[layer == one].sum() for one, f in enumerate(fixed)])
+        c = np.zeros_like(g) if linear is None else np.array(linear, dtype=np.float64)
+        value = float(c @ g) + sum(p * a * b for p, a, b in zip(pair, n[:-1], n[1:], strict=True))
+        for i, one in enumerate(layer):
+            c[i] += pair[one - 1] * n[one - 1] if one > 0 else 0.0
+            c[i] += pair[one] * n[one + 1] if one + 1 < len(n) else 0.0
+        return value, c
     c = np.ones_like(g) if cost is None else np.asarray(cost, dtype=np.float64)
     return float(c @ g), c
 
@@ -283,14 +297,35 @@ def gates_backward(
     return gradient
 
 
-def select(scores: F64, layer: NDArray[np.int32], n_nodes: int, min_nodes: int) -> Bools:
-    """The min_nodes best of each layer, then the best of the others until n_nodes are kept; ties by index."""
+def select(
+    scores: F64,
+    layer: NDArray[np.int32],
+    n_nodes: int,
+    min_nodes: int | NDArray[np.int32],
+    max_nodes: int | NDArray[np.int32] | None = None,
+    multiple: int = 1,
+) -> Bools:
+    """The min_nodes best of each layer, then the best blocks of `multiple` nodes until n_nodes are kept.
+
+    The nodes of a layer, best first and ties by index, make the blocks; the sum of its scores ranks a block.
+    """
     keep = np.zeros(len(scores), dtype=bool)
-    best_first = sorted(range(len(scores)), key=lambda i: (-scores[i], i))
+    low, high = np.full(max(layer) + 1, min_nodes), np.full(max(layer) + 1, len(scores))
+    if max_nodes is not None:
+        high[:] = max_nodes
+    free, room = [], {}
     for one in np.unique(layer):
-        keep[[i for i in best_first if layer[i] == one][:min_nodes]] = True
-    others = [i for i in best_first if not keep[i]]
-    keep[others[: n_nodes - int(keep.sum())]] = True
+        ranked = sorted(np.flatnonzero(layer == one), key=lambda i: (-scores[i], i))
+        blocks = [ranked[i : i + multiple] for i in range(0, len(ranked) // multiple * multiple, multiple)]
+        must = -(-min(int(low[one]), len(ranked)) // multiple)
+        for block in blocks[:must]:
+            keep[block] = True
+        free += blocks[must:]
+        room[one] = int(high[one]) // multiple - must
+    for block in sorted(free, key=lambda nodes: (-sum(scores[i] for i in nodes), nodes[0])):
+        if keep.sum() < n_nodes and room[layer[block[0]]] > 0:
+            room[layer[block[0]]] -= 1
+            keep[block] = True
     return keep
 
 

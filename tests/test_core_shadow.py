@@ -1,5 +1,7 @@
 """Gates, their gradient, the hard finish and the score optimiser of the C core against the float64 twin."""
 
+import itertools
+
 import numpy as np
 import pytest
 from core_cases import FAMILIES, error, examples
@@ -153,14 +155,98 @@ def test_gate_gradient(scores, fraction, temperature, family, weighted, seed):
         assert abs(found.sum()) <= 1e-12 * scale * len(scores)
 
 
-@pytest.mark.parametrize("weighted", [False, True])
+# --- products of widths
+
+
+@st.composite
+def pair_costs(draw):
+    """(widths, covered gates, cost): a network, the gates under the shadow, prices of products and nodes."""
+    widths = [draw(st.integers(1, 40)) for _ in range(draw(st.integers(2, 7)))]
+    rng = np.random.default_rng(draw(seeds))
+    covered = np.zeros(sum(widths[:-1]), bool)
+    chosen = draw(st.sets(st.integers(0, len(widths) - 2), min_size=1))
+    layer = np.repeat(np.arange(len(widths) - 1), widths[:-1])
+    covered[np.isin(layer, list(chosen))] = True
+    fixed = np.array([0.0 if one in chosen else w for one, w in enumerate(widths)])
+    pair = draw(st.sampled_from([1.0, 0.25])) * rng.choice([1.0, 1.0, 3.0], size=len(widths) - 1)
+    linear = rng.uniform(0, 5, size=covered.sum()) if draw(st.booleans()) else None
+    return widths, covered, (linear, layer[covered].astype(np.int32), fixed, pair)
+
+
+def worth(cost, g):
+    return twin.cost_of(cost, np.asarray(g, float))[0]
+
+
+def test_a_product_cost_is_the_multiplications_of_the_network(rng):
+    widths = [9, 8, 7, 5, 3]
+    covered = np.arange(29) >= 9
+    covered[17:24] = False
+    layer = np.repeat(np.arange(4), widths[:-1])[covered].astype(np.int32)
+    cost = (None, layer, np.array([9.0, 0, 7, 0, 3]), np.ones(4))
+    g = rng.uniform(size=covered.sum())
+    for found, wanted in zip(twin.cost_of(cost, g), twin.multiplications(widths, covered)(g), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-14)
+    assert worth(cost, np.ones(13)) == 9 * 8 + 8 * 7 + 7 * 5 + 5 * 3
+
+
+@examples(300)
+@given(pair_costs(), st.floats(0.0, 1.0), temperatures, families, st.floats(-30, 30), seeds)
+def test_gates_hold_a_product_budget(layout, fraction, temperature, family, start, seed):
+    _, covered, cost = layout
+    scores = np.random.default_rng(seed).normal(size=covered.sum())
+    none, total = worth(cost, np.zeros(len(scores))), worth(cost, np.ones(len(scores)))
+    budget = total if fraction == 1 else none + max(fraction, 1e-6) * (total - none)
+    if not none < budget:
+        return
+    g, theta = _core.gates(scores, budget, temperature, family, cost, start)
+    assert abs(worth(cost, g) - budget) <= 1e-9 * total
+    assert ((g >= 0) & (g <= 1)).all()
+    if budget == total:
+        assert (g == 1).all()
+    else:
+        np.testing.assert_allclose(g, twin.cdf(family, (scores - theta) / temperature), atol=1e-13)
+        if fraction > 1e-3:  # near an empty network one cost has many gates to the last digits
+            np.testing.assert_allclose(g, twin.gates(scores, budget, temperature, family, cost)[0], atol=1e-7)
+
+
+@given(pair_costs(), st.floats(-2, 2), temperatures, families, seeds)
+def test_product_gradient(layout, theta, temperature, family, seed):
+    _, covered, cost = layout
+    rng = np.random.default_rng(seed)
+    scores, u = rng.normal(size=covered.sum()), rng.normal(size=covered.sum())
+    g = twin.cdf(family, (scores - theta) / temperature)
+    found = _core.gates_backward(g, temperature, u, family, cost)
+    wanted = twin.gates_backward(g, temperature, u, family, cost)
+    _, c = twin.cost_of(cost, g)
+    scale = (1 + c.max() / max(c.min(), 1e-3)) * np.abs(u).max() / temperature
+    assert np.abs(found - wanted).max() <= 1e-9 * scale
+
+
+@pytest.mark.parametrize("bad", [0.0, 55.9, 56.0, 1000.0])
+def test_product_budgets_out_of_reach(bad):
+    cost = (None, np.zeros(4, np.int32), np.array([0.0, 7, 8, 1]), np.ones(3))
+    with pytest.raises(ValueError, match="budget is"):
+        _core.gates(np.zeros(4), bad, 0.1, cost=cost)
+    assert _core.gates(np.zeros(4), 92.0, 0.1, cost=cost)[0] == pytest.approx(np.ones(4))
+    assert _core.gates(np.zeros(4), 78.0, 0.1, cost=cost)[0] == pytest.approx(np.full(4, 0.5), abs=1e-10)
+
+
+@pytest.mark.parametrize("weighted", [False, True, "pairs"])
 @pytest.mark.parametrize("temperature", [0.02, 0.1, 1.0])
 @pytest.mark.parametrize("fraction", [0.05, 0.5, 0.95])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_gate_gradient_is_the_twins_finite_difference(rng, family, fraction, temperature, weighted):
     n, h = 40, 1e-5 * temperature
     cost = rng.uniform(0.2, 3, size=n) if weighted else None
-    budget = fraction * (cost.sum() if weighted else n)
+    if weighted == "pairs":
+        cost = (
+            cost,
+            np.repeat([0, 1, 3], [10, 14, 16]).astype(np.int32),
+            [0.0, 1, 6, 0, 2],
+            [1.0, 2, 1, 0.5],
+        )
+        cost = (*cost[:2], *map(np.array, cost[2:]))
+    budget = fraction * twin.cost_of(cost, np.ones(n))[0]
     scores, u = 2 * temperature * rng.normal(size=n), rng.normal(size=n)
     wanted = np.empty(n)
     for i in range(n):
@@ -203,6 +289,47 @@ def test_every_count_of_any_layout_is_exact(sizes, seed):
         keep = _core.select(scores, layer, int(n_nodes), 1)
         assert keep.sum() == n_nodes
         assert (np.bincount(layer[keep], minlength=len(sizes)) >= 1).all()
+
+
+@examples(300)
+@given(candidates, st.integers(1, 5), st.data())
+def test_select_within_limits(nodes, multiple, data):
+    scores, layer = np.array([s for s, _ in nodes]), np.array([k for _, k in nodes], dtype=np.int32)
+    sizes = np.bincount(layer)
+    low = np.array([data.draw(st.integers(0, s // multiple * multiple)) for s in sizes], np.int32)
+    high = np.array([data.draw(st.integers(a, s + 3)) for a, s in zip(low, sizes, strict=True)], np.int32)
+    least = -(-low // multiple) * multiple
+    most = np.minimum(high, sizes) // multiple * multiple
+    n_nodes = data.draw(st.integers(0, len(scores)))
+    if (least > most).any() or not least.sum() <= n_nodes <= most.sum() or n_nodes % multiple:
+        with pytest.raises(ValueError, match="n_nodes is"):
+            _core.select(scores, layer, n_nodes, low, high, multiple)
+        return
+    keep = _core.select(scores, layer, n_nodes, low, high, multiple)
+    kept = np.bincount(layer[keep], minlength=len(sizes))
+    assert keep.sum() == n_nodes
+    assert (kept >= low).all() and (kept <= high).all() and not (kept % multiple).any()
+    for one in np.unique(layer):  # the best of every layer
+        inside, outside = scores[keep & (layer == one)], scores[~keep & (layer == one)]
+        assert not len(inside) or not len(outside) or inside.min() >= outside.max()
+    np.testing.assert_array_equal(keep, twin.select(scores, layer, n_nodes, low, high, multiple))
+
+
+@given(st.lists(st.integers(1, 7), min_size=1, max_size=4), st.integers(1, 3), seeds)
+def test_select_within_limits_is_the_best_there_is(sizes, multiple, seed):
+    rng = np.random.default_rng(seed)
+    layer = np.repeat(np.arange(len(sizes)), sizes).astype(np.int32)
+    scores = rng.normal(size=len(layer))
+    low = rng.integers(0, 2, size=len(sizes))
+    high = np.maximum(low, rng.integers(0, 8, size=len(sizes)))
+    best = {}
+    for widths in itertools.product(*(range(s + 1) for s in sizes)):
+        if all(w % multiple == 0 and a <= w <= b for w, a, b in zip(widths, low, high, strict=True)):
+            value = sum(np.sort(scores[layer == i])[::-1][:w].sum() for i, w in enumerate(widths))
+            best[sum(widths)] = max(best.get(sum(widths), -np.inf), value)
+    for n_nodes, value in best.items():
+        keep = _core.select(scores, layer, n_nodes, low, high, multiple)
+        assert scores[keep].sum() == pytest.approx(value, abs=1e-12)
 
 
 @pytest.mark.parametrize(("n_nodes", "min_nodes"), [(1, 1), (7, 1), (3, 2), (-1, 0), (5, -1)])

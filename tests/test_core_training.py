@@ -180,6 +180,15 @@ def run_case(
         trainer.set_shadow(groups, family)
         first, second = schedule(steps, widths[0], 3, 1.0), schedule(steps, cost.sum(), 0.5 * cost.sum())
         budgets = np.hstack([first[0], second[0]]), np.hstack([first[1], second[1]])
+    elif shadow == "multiplications":
+        layer = np.repeat(np.arange(len(widths) - 1, dtype=np.int32), widths[:-1])
+        fixed = np.zeros(len(widths))
+        fixed[-1] = widths[-1]
+        cost = (0.5 * layer, layer, fixed, rng.uniform(0.5, 1, size=len(widths) - 1))
+        where = np.arange(n_gates, dtype=np.int32)
+        trainer.set_shadow([(where, 0.01 * rng.normal(size=n_gates), cost, 0.02)], family)
+        total = twin.cost_of(cost, np.ones(n_gates))[0]
+        budgets = schedule(steps, total, 0.3 * total)
     weight = None
     if weights:
         weight = np.random.default_rng(2).uniform(*weights, size=len(x)).astype(np.float32)
@@ -205,7 +214,7 @@ def assert_alike(found, wanted, tolerance=TRAINING_TOLERANCE):
 @pytest.mark.parametrize(
     "weights", [None, (0.1, 2.0), (-0.5, 2.0)], ids=["unweighted", "weighted", "some negative"]
 )
-@pytest.mark.parametrize("shadow", [None, "hidden", "inputs and part"])
+@pytest.mark.parametrize("shadow", [None, "hidden", "inputs and part", "multiplications"])
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 def test_hundred_adam_steps(activation, shadow, weights):
     found, wanted = (run_case(core, activation, shadow=shadow, weights=weights) for core in (_core, twin))

@@ -124,3 +124,53 @@ PyArrayObject *sp_new(int type, int ndim, const npy_intp *shape)
 {
     return (PyArrayObject *)PyArray_SimpleNew(ndim, (npy_intp *)shape, type);
 }
+
+bool sp_read_cost(PyObject *obj, npy_intp n, sp_cost_in *in)
+{
+    *in = (sp_cost_in){.given = obj != Py_None};
+    PyArrayObject **h = in->held;
+    PyObject *linear = obj, *layer, *fixed, *pair;
+    if (!in->given)
+        return true;
+    const bool pairs = PyTuple_Check(obj);
+    if (pairs && PyTuple_Size(obj) != 4) {
+        PyErr_SetString(PyExc_TypeError, "cost must be None, a vector or a tuple (linear or None, layer, fixed, pair)");
+        return false;
+    }
+    if (pairs && !PyArg_ParseTuple(obj, "OOOO:cost", &linear, &layer, &fixed, &pair))
+        return false;
+    if (linear != Py_None && (!(h[0] = sp_in_vector(linear, "cost", NPY_FLOAT64, n)) || !sp_at_least(h[0], "cost", 0)))
+        return false;
+    in->cost.linear = DATA(double, h[0]);
+    if (!pairs)
+        return true;
+    if (!(h[1] = sp_in_vector(layer, "layer of cost", NPY_INT32, n)) ||
+        !(h[2] = sp_in_vector(fixed, "fixed of cost", NPY_FLOAT64, -1)) || !sp_at_least(h[2], "fixed of cost", 0))
+        return false;
+    const npy_intp n_layers = PyArray_DIM(h[2], 0);
+    if (n_layers < 2 || n_layers > SP_MAX_LAYERS + 1) {
+        PyErr_Format(PyExc_ValueError, "fixed of cost has %zd layers; it needs 2 to %d", (Py_ssize_t)n_layers,
+                     SP_MAX_LAYERS + 1);
+        return false;
+    }
+    if (!(h[3] = sp_in_vector(pair, "pair of cost", NPY_FLOAT64, n_layers - 1)) ||
+        !sp_at_least(h[3], "pair of cost", 0))
+        return false;
+    in->cost.n_layers = (int)n_layers;
+    in->cost.layer = PyArray_DATA(h[1]);
+    in->cost.fixed = PyArray_DATA(h[2]);
+    in->cost.pair = PyArray_DATA(h[3]);
+    for (npy_intp i = 0; i < n; i++)
+        if (in->cost.layer[i] < 0 || in->cost.layer[i] >= n_layers) {
+            PyErr_Format(PyExc_ValueError, "layer of cost holds %d; it must be from 0 to %zd", in->cost.layer[i],
+                         (Py_ssize_t)n_layers - 1);
+            return false;
+        }
+    return true;
+}
+
+void sp_drop_cost(sp_cost_in *in)
+{
+    for (int i = 0; i < 4; i++)
+        CLEAR(in->held[i]);
+}

@@ -31,6 +31,17 @@ bool sp_at_least(PyArrayObject *array, const char *name, double low);
 
 PyArrayObject *sp_new(int type, int ndim, const npy_intp *shape);
 
+/* A cost of n gates, read from None (the node count), a vector of linear costs, or a tuple (linear or None, layer,
+   fixed, pair). sp_drop_cost gives back what it refers to, after a failure too. */
+typedef struct {
+    sp_cost cost;
+    bool given;
+    PyArrayObject *held[4];
+} sp_cost_in;
+
+bool sp_read_cost(PyObject *obj, npy_intp n, sp_cost_in *in);
+void sp_drop_cost(sp_cost_in *in);
+
 /* The stable ABI takes objects only as PyObject *. */
 #define DROP(array) Py_XDECREF((PyObject *)(array))
 #define CLEAR(array) \

@@ -132,31 +132,31 @@ static PyObject *gates(PyObject *module, PyObject *args, PyObject *kwargs)
         sp_read_family(family_name, &family) || sp_check("temperature", temperature, 0, true) ||
         sp_check("budget", budget, 0, true))
         return NULL;
-    PyArrayObject *scores = sp_in_vector(scores_obj, "scores", NPY_FLOAT64, -1), *cost = NULL, *g = NULL;
+    PyArrayObject *scores = sp_in_vector(scores_obj, "scores", NPY_FLOAT64, -1), *g = NULL;
     if (!scores)
         return NULL;
+    sp_cost_in cost;
     const npy_intp n = PyArray_DIM(scores, 0);
-    if (!sp_at_least(scores, "scores", -INFINITY) ||
-        (cost_obj != Py_None &&
-         (!(cost = sp_in_vector(cost_obj, "cost", NPY_FLOAT64, n)) || !sp_at_least(cost, "cost", 0))) ||
+    if (!sp_read_cost(cost_obj, n, &cost) || !sp_at_least(scores, "scores", -INFINITY) ||
         !(g = sp_new(NPY_FLOAT64, 1, &n)))
         goto end;
     sp_status status;
     Py_BEGIN_ALLOW_THREADS
-    status = sp_gates(family, (int)n, PyArray_DATA(scores), DATA(double, cost), budget, temperature, &theta,
+    status = sp_gates(family, (int)n, PyArray_DATA(scores), cost.given ? &cost.cost : NULL, budget, temperature, &theta,
                       PyArray_DATA(g));
     Py_END_ALLOW_THREADS
     if (status == SP_BAD_BUDGET) {
         PyObject *seen = PyFloat_FromDouble(budget);
         if (seen)
-            PyErr_Format(PyExc_ValueError, "budget is %R; it must be at most the cost of all %zd nodes", seen,
+            PyErr_Format(PyExc_ValueError,
+                         "budget is %R; it must be above the cost without and at most the cost of all %zd nodes", seen,
                          (Py_ssize_t)n);
         Py_XDECREF(seen);
     } else if (!sp_raise(status))
         result = Py_BuildValue("Od", g, theta);
 end:
     DROP(scores);
-    DROP(cost);
+    sp_drop_cost(&cost);
     DROP(g);
     return result;
 }
@@ -174,18 +174,18 @@ static PyObject *gates_backward(PyObject *module, PyObject *args, PyObject *kwar
         sp_read_family(family_name, &family) || sp_check("temperature", temperature, 0, true))
         return NULL;
     PyArrayObject *g = sp_in_vector(gates_obj, "gates", NPY_FLOAT64, -1);
-    PyArrayObject *dgates = NULL, *cost = NULL, *dscores = NULL;
+    PyArrayObject *dgates = NULL, *dscores = NULL;
     if (!g)
         return NULL;
+    sp_cost_in cost;
     const npy_intp n = PyArray_DIM(g, 0);
-    if ((dgates = sp_in_vector(dgates_obj, "dgates", NPY_FLOAT64, n)) &&
-        (cost_obj == Py_None || (cost = sp_in_vector(cost_obj, "cost", NPY_FLOAT64, n))) &&
+    if (sp_read_cost(cost_obj, n, &cost) && (dgates = sp_in_vector(dgates_obj, "dgates", NPY_FLOAT64, n)) &&
         (dscores = sp_new(NPY_FLOAT64, 1, &n)))
-        sp_gates_backward(family, (int)n, PyArray_DATA(g), DATA(double, cost), temperature, PyArray_DATA(dgates),
-                          PyArray_DATA(dscores));
+        sp_gates_backward(family, (int)n, PyArray_DATA(g), cost.given ? &cost.cost : NULL, temperature,
+                          PyArray_DATA(dgates), PyArray_DATA(dscores));
     DROP(g);
     DROP(dgates);
-    DROP(cost);
+    sp_drop_cost(&cost);
     return (PyObject *)dscores;
 }
 
@@ -216,44 +216,69 @@ static PyObject *scores_step(PyObject *module, PyObject *args, PyObject *kwargs)
     return ok ? PyFloat_FromDouble(square) : NULL;
 }
 
+/* One limit for all layers (a whole number, at least 0), or an int32 vector of one for each. */
+static bool read_limits(PyObject *obj, const char *name, int n_layers, int32_t missing, int32_t *limit)
+{
+    PyArrayObject *vector = NULL;
+    long long all = missing;
+    if (PyIndex_Check(obj) && !PyArray_Check(obj)) {
+        all = PyNumber_AsSsize_t(obj, PyExc_OverflowError);
+        if ((all == -1 && PyErr_Occurred()) || sp_check(name, (double)all, 0, false))
+            return false;
+    } else if (obj != Py_None && !(vector = sp_in_vector(obj, name, NPY_INT32, n_layers)))
+        return false;
+    bool ok = true;
+    for (int l = 0; ok && l < n_layers; l++) {
+        const long long value = vector ? DATA(int32_t, vector)[l] : all;
+        ok = !sp_check(name, (double)value, 0, false);
+        limit[l] = (int32_t)(value < SP_MAX_WIDTH ? value : SP_MAX_WIDTH);
+    }
+    DROP(vector);
+    return ok;
+}
+
 static PyObject *select_nodes(PyObject *module, PyObject *args, PyObject *kwargs)
 {
     (void)module;
-    static char *names[] = {"scores", "layer", "n_nodes", "min_nodes", NULL};
-    PyObject *scores_obj, *layer_obj;
-    long long n_nodes, min_nodes;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOLL:select", names, &scores_obj, &layer_obj, &n_nodes,
-                                     &min_nodes) ||
-        sp_check("min_nodes", (double)min_nodes, 0, false))
+    static char *names[] = {"scores", "layer", "n_nodes", "min_nodes", "max_nodes", "multiple", NULL};
+    PyObject *scores_obj, *layer_obj, *low_obj, *high_obj = Py_None;
+    long long n_nodes, multiple = 1;
+    int32_t low[SP_MAX_LAYERS + 1], high[SP_MAX_LAYERS + 1];
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOLO|OL:select", names, &scores_obj, &layer_obj, &n_nodes, &low_obj,
+                                     &high_obj, &multiple) ||
+        sp_check("multiple", (double)multiple, 1, false))
         return NULL;
     PyArrayObject *scores = sp_in_vector(scores_obj, "scores", NPY_FLOAT64, -1), *layer = NULL, *keep = NULL;
     if (!scores)
         return NULL;
     const npy_intp n = PyArray_DIM(scores, 0);
-    if (sp_at_least(scores, "scores", -INFINITY) && (layer = sp_in_vector(layer_obj, "layer", NPY_INT32, n)) &&
-        (keep = sp_new(NPY_BOOL, 1, &n))) {
-        const int32_t *l = PyArray_DATA(layer);
-        npy_intp i = 0;
-        while (i < n && l[i] >= 0 && l[i] <= SP_MAX_LAYERS)
-            i++;
-        sp_status status = SP_BAD_BUDGET;
-        if (i < n)
+    if (!sp_at_least(scores, "scores", -INFINITY) || !(layer = sp_in_vector(layer_obj, "layer", NPY_INT32, n)))
+        goto end;
+    const int32_t *l = PyArray_DATA(layer);
+    int n_layers = 0;
+    for (npy_intp i = 0; i < n; i++) {
+        if (l[i] < 0 || l[i] > SP_MAX_LAYERS) {
             PyErr_Format(PyExc_ValueError, "layer holds %d; it must be from 0 to %d", l[i], SP_MAX_LAYERS);
-        else {
-            if (n_nodes >= 0 && n_nodes <= n)
-                status = sp_select((int)n, PyArray_DATA(scores), l, (int)n_nodes, (int)(min_nodes < n ? min_nodes : n),
-                                   PyArray_DATA(keep));
-            if (status == SP_BAD_BUDGET)
-                PyErr_Format(PyExc_ValueError,
-                             "n_nodes is %lld; it must be from min_nodes = %lld in every layer to all "
-                             "%zd nodes",
-                             n_nodes, min_nodes, (Py_ssize_t)n);
-            else
-                sp_raise(status);
+            goto end;
         }
-        if (PyErr_Occurred())
-            CLEAR(keep);
+        n_layers = l[i] < n_layers ? n_layers : l[i] + 1;
     }
+    if (!read_limits(low_obj, "min_nodes", n_layers, 0, low) ||
+        !read_limits(high_obj, "max_nodes", n_layers, SP_MAX_WIDTH, high) || !(keep = sp_new(NPY_BOOL, 1, &n)))
+        goto end;
+    const sp_limits limits = {low, high, (int)(multiple < SP_MAX_WIDTH ? multiple : SP_MAX_WIDTH)};
+    const sp_status status = n_nodes >= 0 && n_nodes <= n
+                                 ? sp_select((int)n, PyArray_DATA(scores), l, (int)n_nodes, &limits, PyArray_DATA(keep))
+                                 : SP_BAD_BUDGET;
+    if (status == SP_BAD_BUDGET)
+        PyErr_Format(
+            PyExc_ValueError,
+            "n_nodes is %lld; it must be from min_nodes = %R to max_nodes = %R in every layer of all %zd nodes, "
+            "in multiples of %lld",
+            n_nodes, low_obj, high_obj, (Py_ssize_t)n, multiple);
+    if (status == SP_BAD_BUDGET || sp_raise(status))
+        CLEAR(keep);
+end:
     DROP(scores);
     DROP(layer);
     return (PyObject *)keep;

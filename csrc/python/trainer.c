@@ -121,21 +121,20 @@ static PyObject *set_shadow(TrainerObject *self, PyObject *args, PyObject *kwarg
         return NULL;
     const int n_gates = sp_trainer_layout(self->trainer)->n_gates;
     sp_group *groups = PyMem_Calloc((size_t)n_groups + 1, sizeof *groups);
-    PyArrayObject **held = PyMem_Calloc(3 * (size_t)n_groups + 1, sizeof *held);
+    PyArrayObject **held = PyMem_Calloc(2 * (size_t)n_groups + 1, sizeof *held);
+    sp_cost_in *costs = PyMem_Calloc((size_t)n_groups + 1, sizeof *costs);
     bool *covered = PyMem_Calloc((size_t)n_gates, sizeof *covered);
-    bool ok = groups && held && covered;
+    bool ok = groups && held && costs && covered;
     if (!ok)
         PyErr_NoMemory();
     for (Py_ssize_t i = 0; ok && i < n_groups; i++) {
         PyObject *item = PySequence_GetItem(groups_obj, i), *index, *score, *cost;
-        PyArrayObject **h = held + 3 * i;
+        PyArrayObject **h = held + 2 * i;
         ok = item && PyTuple_Check(item) &&
              PyArg_ParseTuple(item, "OOOd:group", &index, &score, &cost, &groups[i].rate) &&
              !sp_check("rate", groups[i].rate, 0, false) && (h[0] = sp_in_vector(index, "indices", NPY_INT32, -1)) &&
              (h[1] = sp_in_vector(score, "scores", NPY_FLOAT64, PyArray_DIM(h[0], 0))) &&
-             sp_at_least(h[1], "scores", -INFINITY) &&
-             (cost == Py_None ||
-              ((h[2] = sp_in_vector(cost, "cost", NPY_FLOAT64, PyArray_DIM(h[0], 0))) && sp_at_least(h[2], "cost", 0)));
+             sp_at_least(h[1], "scores", -INFINITY) && sp_read_cost(cost, PyArray_DIM(h[0], 0), costs + i);
         if (item && !ok && !PyErr_Occurred())
             PyErr_SetString(PyExc_TypeError, "a group must be a tuple (indices, scores, cost, rate)");
         Py_XDECREF(item);
@@ -144,7 +143,7 @@ static PyObject *set_shadow(TrainerObject *self, PyObject *args, PyObject *kwarg
         groups[i].n = (int)PyArray_DIM(h[0], 0);
         groups[i].index = PyArray_DATA(h[0]);
         groups[i].score = PyArray_DATA(h[1]);
-        groups[i].cost = DATA(double, h[2]);
+        groups[i].cost = costs[i].given ? &costs[i].cost : NULL;
         for (int k = 0; ok && k < groups[i].n; k++) {
             const int32_t gate = groups[i].index[k];
             ok = gate >= 0 && gate < n_gates && !covered[gate];
@@ -168,8 +167,11 @@ static PyObject *set_shadow(TrainerObject *self, PyObject *args, PyObject *kwarg
             result = Py_None;
         }
     }
-    for (Py_ssize_t i = 0; held && i < 3 * n_groups; i++)
+    for (Py_ssize_t i = 0; held && i < 2 * n_groups; i++)
         DROP(held[i]);
+    for (Py_ssize_t i = 0; costs && i < n_groups; i++)
+        sp_drop_cost(costs + i);
+    PyMem_Free(costs);
     PyMem_Free(groups);
     PyMem_Free(held);
     PyMem_Free(covered);
