@@ -44,7 +44,18 @@ if X86:
 INCLUDE = ["csrc", "csrc/kernels"]
 HEADERS = ["csrc/shadowprune.h", "csrc/packed.h", "csrc/kernels/kernels.h"]
 KERNEL_PARTS = ["csrc/kernels/table.h", "csrc/kernels/tile.h", "csrc/kernels/elementwise.h"]
-CORE = ["status", "packed", "network", "shadow", "loss", "optimizer", "train", "reduce", "kernels/dispatch"]
+CORE = [
+    "status",
+    "packed",
+    "network",
+    "shadow",
+    "variants",
+    "loss",
+    "optimizer",
+    "train",
+    "reduce",
+    "kernels/dispatch",
+]
 GLUE = ["module", "arrays", "methods", "model", "trainer"]
 
 

@@ -132,6 +132,20 @@ typedef struct {
    lower index. */
 sp_status sp_select(int n, const double *score, const int32_t *layer, int n_nodes, const sp_limits *limits, bool *keep);
 
+/* --- Other ways to choose nodes (variants.c) --------------------------------------------------------------------- */
+
+typedef enum { SP_SHADOW, SP_STRAIGHT_THROUGH, SP_TAYLOR } sp_method;
+
+#define SP_TAYLOR_SHARE 0.01 /* of a new step in the running mean */
+
+/* soft (n) gates -> hard (n): the best by score at one, as many as the soft ones add up to, but at least one in every
+   layer; the others at zero. order (n): any permutation in, best first out; kept from step to step. */
+void sp_gates_harden(int n, const double *score, const double *soft, const int32_t *layer, int32_t *order,
+                     double *hard);
+
+/* Running mean of (gate u)^2 into the scores; step counts from 1, and the first replaces them. */
+void sp_taylor_step(int n, double *score, const double *gate, const double *u, int64_t step);
+
 /* --- Reduction (reduce.c) ---------------------------------------------------------------------------------------- */
 
 /* Layout and parameters without the nodes whose keep flag (n_gates) is false. */
@@ -158,7 +172,8 @@ typedef struct {
     double rate;
 } sp_group; /* nodes under one budget */
 
-sp_status sp_trainer_set_shadow(sp_trainer *trainer, sp_family family, int n_groups, const sp_group *groups);
+sp_status sp_trainer_set_shadow(sp_trainer *trainer, sp_method method, sp_family family, int n_groups,
+                                const sp_group *groups);
 int sp_trainer_n_groups(const sp_trainer *trainer);
 int sp_trainer_group_size(const sp_trainer *trainer, int group);
 const double *sp_trainer_scores(const sp_trainer *trainer, int group);

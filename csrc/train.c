@@ -10,9 +10,9 @@
 
 typedef struct {
     int n;
-    int32_t *index;
+    int32_t *index, *layer, *order; /* order: best first, for hard gates */
     double *score, *gate, *velocity;
-    double *u, *grad;
+    double *u, *grad, *hard;
     sp_cost cost;
     double *cost_block; /* linear, fixed, pair; NULL: the node count */
     int32_t *cost_layer;
@@ -30,6 +30,7 @@ struct sp_trainer {
     float *target, *weight;
     float *gates;
     double *u; /* dL/dg */
+    sp_method method;
     sp_family family;
     int n_groups;
     group *groups;
@@ -135,11 +136,21 @@ static bool copy_cost(group *to, const sp_cost *from)
     return true;
 }
 
-sp_status sp_trainer_set_shadow(sp_trainer *trainer, sp_family family, int n_groups, const sp_group *groups)
+static int layer_of(const sp_layout *layout, int32_t gate)
+{
+    int l = 0;
+    while (gate >= layout->gate[l] + layout->width[l])
+        l++;
+    return l;
+}
+
+sp_status sp_trainer_set_shadow(sp_trainer *trainer, sp_method method, sp_family family, int n_groups,
+                                const sp_group *groups)
 {
     free_groups(trainer);
     for (int i = 0; i < trainer->net.layout.n_gates; i++)
         trainer->gates[i] = 1;
+    trainer->method = method;
     trainer->family = family;
     if (n_groups == 0)
         return SP_OK;
@@ -152,17 +163,24 @@ sp_status sp_trainer_set_shadow(sp_trainer *trainer, sp_family family, int n_gro
         trainer->n_groups = i + 1;
         to->n = groups[i].n;
         to->rate = groups[i].rate;
-        to->index = malloc(n * sizeof *to->index);
-        to->score = calloc(5 * n, sizeof *to->score); /* one piece for all */
+        to->index = malloc(3 * n * sizeof *to->index);
+        to->score = calloc(6 * n, sizeof *to->score); /* one piece for all */
         if (!to->index || !to->score || (groups[i].cost && !copy_cost(to, groups[i].cost))) {
             free_groups(trainer);
             return SP_NO_MEMORY;
         }
+        to->layer = to->index + n;
+        to->order = to->index + 2 * n;
         to->gate = to->score + n;
         to->velocity = to->score + 2 * n;
         to->u = to->score + 3 * n;
         to->grad = to->score + 4 * n;
+        to->hard = to->score + 5 * n;
         memcpy(to->index, groups[i].index, n * sizeof *to->index);
+        for (int k = 0; k < to->n; k++) {
+            to->layer[k] = layer_of(&trainer->net.layout, to->index[k]);
+            to->order[k] = k;
+        }
         memcpy(to->score, groups[i].score, n * sizeof *to->score);
     }
     return SP_OK;
@@ -176,8 +194,11 @@ static sp_status set_gates(sp_trainer *trainer, const double *budget, const doub
                                           budget[i], temperature[i], &at->theta, at->gate);
         if (status)
             return status;
+        const bool hard = trainer->method != SP_SHADOW;
+        if (hard)
+            sp_gates_harden(at->n, at->score, at->gate, at->layer, at->order, at->hard);
         for (int k = 0; k < at->n; k++)
-            trainer->gates[at->index[k]] = (float)at->gate[k];
+            trainer->gates[at->index[k]] = (float)(hard ? at->hard : at->gate)[k];
     }
     return SP_OK;
 }
@@ -188,9 +209,14 @@ static void step_scores(sp_trainer *trainer, const double *temperature)
         group *at = &trainer->groups[i];
         for (int k = 0; k < at->n; k++)
             at->u[k] = trainer->u[at->index[k]];
+        at->step++;
+        if (trainer->method == SP_TAYLOR) {
+            sp_taylor_step(at->n, at->score, at->hard, at->u, at->step);
+            continue;
+        }
         /* Unit costs here, though theta keeps the true cost: projecting with the true cost selects worse. */
         sp_gates_backward(trainer->family, at->n, at->gate, NULL, temperature[i], at->u, at->grad);
-        at->square = sp_scores_step(at->n, at->score, at->grad, at->velocity, at->square, ++at->step, at->rate);
+        at->square = sp_scores_step(at->n, at->score, at->grad, at->velocity, at->square, at->step, at->rate);
     }
 }
 

@@ -127,9 +127,15 @@ class Trainer:
     def set_state(self, params: F32, m: F32, v: F32, step: int) -> None: ...
     def get_state(self) -> tuple[F32, F32, F32, int]: ...
     def set_shadow(
-        self, groups: Sequence[tuple[NDArray[np.int32], F64, Cost, float]], family: str = "logistic"
+        self,
+        groups: Sequence[tuple[NDArray[np.int32], F64, Cost, float]],
+        family: str = "logistic",
+        method: str = "shadow",
     ) -> None:
-        """groups: (indices among all gates, scores, cost, rate); replaces the shadow, [] ends it."""
+        """groups: (indices among all gates, scores, cost, rate); replaces the shadow, [] ends it.
+
+        method: "shadow", "straight-through" or "taylor".
+        """
     def get_shadow(self) -> list[F64]:
         """Scores of each group."""
     def run(

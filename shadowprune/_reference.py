@@ -329,6 +329,18 @@ def select(
     return keep
 
 
+def harden(scores: F64, soft: F64, layer: NDArray[np.int32]) -> F64:
+    """Hard gates: as many as the soft ones add up to, by score, and at least one in every layer."""
+    n_open = max(int(np.floor(soft.sum() + 0.5)), len(np.unique(layer)))
+    return select(scores, layer, n_open, 1).astype(np.float64)
+
+
+def taylor_step(scores: F64, g: F64, u: F64, step: int) -> None:
+    """Running mean of (g u)^2 in place: over all steps at first, then with a share of 1 % for each one."""
+    share = max(1 / step, 0.01)
+    scores[:] = (1 - share) * scores + share * (g * u) ** 2
+
+
 def scores_step(scores: F64, grad: F64, velocity: F64, square: float, step: int, rate: float) -> float:
     """One step t of the score optimiser, in place; returns the new q.
 
@@ -457,7 +469,7 @@ class Trainer:
         self._optimizer, self._batch_size = optimizer, batch_size
         self._adam, self._sgd = (beta_1, beta_2, epsilon), (momentum, nesterov)
         self._params, self._m, self._v = (np.zeros(n_params(widths)) for _ in range(3))
-        self._step, self._groups, self._family = 0, list[_Group](), "logistic"
+        self._step, self._groups, self._family, self._method = 0, list[_Group](), "logistic", "shadow"
         self._gates = np.ones(sum(widths[:-1]))
 
     def set_state(self, params: ArrayLike, m: ArrayLike, v: ArrayLike, step: int) -> None:
@@ -473,9 +485,10 @@ class Trainer:
         self,
         groups: Sequence[tuple[NDArray[np.int32], F64, Cost, float]],
         family: str = "logistic",
+        method: str = "shadow",
     ) -> None:
         """Lay a new shadow over the gates named; its optimiser starts afresh. [] takes the shadow off."""
-        self._groups, self._family = [_Group(*group) for group in groups], family
+        self._groups, self._family, self._method = [_Group(*group) for group in groups], family, method
         self._gates = np.ones(sum(self._widths[:-1]))
 
     def get_shadow(self) -> list[F64]:
@@ -502,18 +515,21 @@ class Trainer:
         Per step t: gates from the scores at (budget_t, temperature_t); gradients of the mean loss over the
         batch; one step of the weights, whose decay leaves the biases alone; one step of the scores, from the
         same gates. Theta keeps the true cost; the gradient of the scores projects with unit costs, which
-        selects better.
+        selects better. Straight-through: gates are hard, the gradient of the scores is as if they were soft.
+        Taylor: gates are hard, scores a running mean of their saliency.
         """
         x, target = np.asarray(x, dtype=np.float64), np.asarray(target, dtype=np.float64)
         order, rates, decays = (np.asarray(a) for a in (order, learning_rate, weight_decay))
         losses, decayed = [], weight_mask(self._widths)
+        layer = np.repeat(np.arange(len(self._widths) - 1, dtype=np.int32), self._widths[:-1])
         for t, start in enumerate(range(0, len(order), self._batch_size)):
             rows = order[start : start + self._batch_size]
             soft = []
             for k, group in enumerate(self._groups):
                 at = float(np.asarray(budgets)[t, k]), float(np.asarray(temperatures)[t, k])
                 g, _ = gates(group.scores, *at, self._family, group.cost)
-                self._gates[group.where] = g
+                hard = self._method != "shadow"
+                self._gates[group.where] = harden(group.scores, g, layer[group.where]) if hard else g
                 soft.append((g, at[1]))
             net = self._widths, self._activation, self._params, x[rows]
             row_weights = None if weight is None else np.asarray(weight)[rows]
@@ -528,8 +544,11 @@ class Trainer:
                 sgd_step(self._params, dparams, self._m, rate, *self._sgd, decay)
             for group, (g, temperature) in zip(self._groups, soft, strict=True):
                 u = dgates[group.where]
-                ds = gates_backward(g, temperature, u, self._family)
                 group.step += 1
+                if self._method == "taylor":
+                    taylor_step(group.scores, self._gates[group.where], u, group.step)
+                    continue
+                ds = gates_backward(g, temperature, u, self._family)
                 group.square = scores_step(
                     group.scores, ds, group.velocity, group.square, group.step, group.rate
                 )

@@ -22,7 +22,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 from tqdm import tqdm
 
 from .network import ACTIVATIONS, Network
-from .shadow import ShadowNetwork
+from .shadow import METHODS, ShadowNetwork
 from .training import History, Settings, train
 
 F32 = NDArray[np.float32]
@@ -38,6 +38,8 @@ PARAMETERS = """hidden_layer_sizes : int or sequence of int, default=(64, 64, 64
         Input features to keep, in the same way. None keeps all.
     prune_layers : sequence of int, optional
         Hidden layers under the shadow, counted from 0; all by default.
+    method : {"shadow", "straight-through", "taylor"}, default="shadow"
+        How nodes and inputs are chosen; see `ShadowNetwork`.
     activation : {"relu", "leaky_relu", "tanh", "sigmoid", "linear"}, default="relu"
         Activation of the hidden layers.
     alpha : float or "auto", default="auto"
@@ -88,6 +90,7 @@ class _ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         *,
         n_inputs: float | None = None,
         prune_layers: Sequence[int] | None = None,
+        method: str = "shadow",
         activation: str = "relu",
         alpha: float | str = "auto",
         batch_size: int | str = "auto",
@@ -104,6 +107,7 @@ class _ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         self.n_nodes = n_nodes
         self.n_inputs = n_inputs
         self.prune_layers = prune_layers
+        self.method = method
         self.activation = activation
         self.alpha = alpha
         self.batch_size = batch_size
@@ -205,8 +209,9 @@ class _ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         shadow = None
         if self.n_nodes is not None or self.n_inputs is not None:
             shadow = ShadowNetwork(
-                network, self.n_nodes, layers=self.prune_layers, inputs=self.n_inputs, random_state=scores
-            )
+                network, self.n_nodes, layers=self.prune_layers, inputs=self.n_inputs, method=self.method,
+                random_state=scores,
+            )  # fmt: skip
         with tqdm(
             total=settings.epochs, disable=not self.verbose, unit="epoch", desc=type(self).__name__
         ) as bar:
@@ -264,6 +269,8 @@ class _ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"hidden_layer_sizes is {sizes!r}; it must hold whole numbers, at least 1")
         if self.activation not in ACTIVATIONS:
             raise ValueError(f"activation is {self.activation!r}; it must be one of {', '.join(ACTIVATIONS)}")
+        if self.method not in METHODS:
+            raise ValueError(f"method is {self.method!r}; it must be one of {', '.join(METHODS)}")
         bounds: tuple[tuple[str, float, Any], ...] = (
             ("alpha", 0, numbers.Real),
             ("batch_size", 1, numbers.Integral),

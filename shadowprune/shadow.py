@@ -25,6 +25,8 @@ F64 = NDArray[np.float64]
 
 STAGE = 0.6  # part of the training during which gates are soft
 RAMP = 0.75  # part of that stage during which the budget falls
+TAYLOR_SHARE = 0.01  # of a new step in the running mean of saliencies
+METHODS = ("shadow", "straight-through", "taylor")
 
 
 @dataclass
@@ -41,12 +43,13 @@ class Group:
     scores: F64
     theta: float = 0.0
     gates: F64 = field(init=False)  # the last soft ones
+    used: F64 = field(init=False)  # the last ones handed out: soft, or hard
     velocity: F64 = field(init=False)
     square: float = 0.0
     steps: int = 0
 
     def __post_init__(self) -> None:
-        self.gates = np.ones_like(self.scores)
+        self.gates = self.used = np.ones_like(self.scores)
         self.velocity = np.zeros_like(self.scores)
 
     @property
@@ -115,6 +118,11 @@ class ShadowNetwork:
         Every covered layer keeps at least this many nodes.
     family : {"logistic", "laplace"}, default="logistic"
         Distribution function that turns scores into gates.
+    method : {"shadow", "straight-through", "taylor"}, default="shadow"
+        How nodes are chosen, on the same schedule and to the same count. "shadow": soft gates, trained by
+        their gradient. "straight-through": hard gates, the best by score open, trained as if they were soft
+        (Bengio, Léonard and Courville, arXiv:1308.3432). "taylor": hard gates; a score is the running mean
+        of (g dL/dg)^2 (Molchanov et al., CVPR 2019).
     random_state : int, numpy.random.Generator or None, default=None
         Seed of the initial scores, normal with standard deviation 0.01.
 
@@ -139,14 +147,18 @@ class ShadowNetwork:
         inputs: float | None = None,
         min_nodes: int = 1,
         family: str = "logistic",
+        method: str = "shadow",
         random_state: int | np.random.Generator | None = None,
     ) -> None:
         if family not in ("logistic", "laplace"):
             raise ValueError(f"family is {family!r}; it must be 'logistic' or 'laplace'")
+        if method not in METHODS:
+            raise ValueError(f"method is {method!r}; it must be one of {', '.join(METHODS)}")
         if isinstance(min_nodes, bool) or not isinstance(min_nodes, (int, np.integer)) or min_nodes < 1:
             raise ValueError(f"min_nodes is {min_nodes!r}; it must be a whole number, at least 1")
         self.network = network
         self.family = family
+        self.method = method
         self.min_nodes = int(min_nodes)
         self.groups: list[Group] = []
         self._hard = False
@@ -184,7 +196,7 @@ class ShadowNetwork:
         -------
         list of ndarray, float32
             One array (width,) per hidden layer, or the inputs' first if the shadow covers them. The
-            covered ones add up to the budget; uncovered nodes have gate one.
+            covered ones add up to the budget (rounded, where gates are hard); uncovered nodes have gate one.
 
         Raises
         ------
@@ -205,6 +217,10 @@ class ShadowNetwork:
                     group.scores, budget, temperature, self.family, None, group.theta
                 )
                 flat[group.index] = group.gates
+                if self.method != "shadow":
+                    n_open = max(math.floor(group.gates.sum() + 0.5), len(np.unique(group.layer)))
+                    flat[group.index] = _core.select(group.scores, group.layer, n_open, 1)
+                group.used = flat[group.index].astype(np.float64)
         return self._shape(flat)
 
     def step(self, dgates: Sequence[ArrayLike]) -> None:
@@ -226,9 +242,13 @@ class ShadowNetwork:
             return
         flat = self.network.join(list(dgates), np.float64, 0.0, "dgates")
         for group in self.groups:
+            group.steps += 1
+            if self.method == "taylor":
+                share = max(1 / group.steps, TAYLOR_SHARE)
+                group.scores += share * ((group.used * flat[group.index]) ** 2 - group.scores)
+                continue
             temperature = float(group.temperature(self._progress))
             grad = _core.gates_backward(group.gates, temperature, flat[group.index], self.family)
-            group.steps += 1
             group.square = _core.scores_step(
                 group.scores, grad, group.velocity, group.square, group.steps, group.rate
             )
@@ -249,7 +269,8 @@ class ShadowNetwork:
 
     def __repr__(self) -> str:
         budgets = ", ".join(f"{group.keep} of {group.total} {group.name}" for group in self.groups)
-        return f"ShadowNetwork({budgets or 'nothing covered'}, {self.family})"
+        how = self.family if self.method == "shadow" else self.method
+        return f"ShadowNetwork({budgets or 'nothing covered'}, {how})"
 
 
 def _check_layers(layers: Sequence[int] | None, n_hidden: int) -> list[int]:

@@ -168,7 +168,8 @@ class _Run:
         zeros = np.zeros_like(network.params)
         self.trainer = self._trainer(network, network.params, zeros, zeros, 0)
         if self.soft and shadow:
-            self.trainer.set_shadow([(g.index, g.scores, None, g.rate) for g in shadow.groups], shadow.family)
+            groups = [(g.index, g.scores, None, g.rate) for g in shadow.groups]
+            self.trainer.set_shadow(groups, shadow.family, shadow.method)
 
     def _trainer(self, network: Network, params: F32, m: F32, v: F32, step: int) -> _core.Trainer:
         s = self.settings

@@ -59,6 +59,7 @@ int sp_raise(sp_status status);
 int sp_read_layout(PyObject *widths, const char *activation, sp_layout *layout);
 int sp_read_loss(const char *name, sp_loss *loss);
 int sp_read_family(const char *name, sp_family *family);
+int sp_read_method(const char *name, sp_method *method);
 /* value must be finite and at least (above, if open) low, or -1 and an error naming it. */
 int sp_check(const char *name, double value, double low, bool open);
 

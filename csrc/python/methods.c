@@ -91,6 +91,14 @@ int sp_read_family(const char *name, sp_family *family)
     return kind < 0 ? -1 : 0;
 }
 
+int sp_read_method(const char *name, sp_method *method)
+{
+    static const char *const names[] = {"shadow", "straight-through", "taylor", NULL};
+    const int kind = lookup("method", name, names);
+    *method = (sp_method)kind;
+    return kind < 0 ? -1 : 0;
+}
+
 static PyObject *isa(PyObject *module, PyObject *unused)
 {
     (void)module, (void)unused;

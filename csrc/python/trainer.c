@@ -109,12 +109,13 @@ static PyObject *get_state(TrainerObject *self, PyObject *unused)
 
 static PyObject *set_shadow(TrainerObject *self, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"groups", "family", NULL};
+    static char *names[] = {"groups", "family", "method", NULL};
     PyObject *groups_obj, *result = NULL;
-    const char *family_name = "logistic";
+    const char *family_name = "logistic", *method_name = "shadow";
     sp_family family;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|s:set_shadow", names, &groups_obj, &family_name) ||
-        sp_read_family(family_name, &family))
+    sp_method method;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|ss:set_shadow", names, &groups_obj, &family_name, &method_name) ||
+        sp_read_family(family_name, &family) || sp_read_method(method_name, &method))
         return NULL;
     const Py_ssize_t n_groups = PySequence_Size(groups_obj);
     if (n_groups < 0)
@@ -160,7 +161,7 @@ static PyObject *set_shadow(TrainerObject *self, PyObject *args, PyObject *kwarg
         }
     }
     if (ok && !enter(self)) {
-        ok = !sp_raise(sp_trainer_set_shadow(self->trainer, family, (int)n_groups, groups));
+        ok = !sp_raise(sp_trainer_set_shadow(self->trainer, method, family, (int)n_groups, groups));
         leave(self);
         if (ok) {
             Py_INCREF(Py_None);
