@@ -17,6 +17,8 @@ EXTRAS = {
         "hls4ml",
         lambda: sp.emit.hls4ml(sp.Network([2, 3, 1]), "prj", X=SAMPLE),
     ),
+    "onnx": ("onnx", lambda: sp.emit.onnx(sp.Network([2, 3, 1]), "net.onnx")),
+    "keras": ("h5py", lambda: sp.emit.keras(sp.Network([2, 3, 1]), "net.keras")),
     "generate": ("pythia8mc", lambda: sp.datasets.generate("jets.npz", 10)),
 }
 
@@ -45,7 +47,7 @@ def main() -> None:
             assert f'pip install "shadowprune[{extra}]"' in str(error), error
         else:
             raise AssertionError(f"{module} is missing, and nobody said so")
-    optional = {"matplotlib", "hls4ml", "pandas", "h5py", "torch"}.intersection(sys.modules)
+    optional = {"matplotlib", "hls4ml", "pandas", "h5py", "torch", "onnx", "da4ml"}.intersection(sys.modules)
     assert not optional, optional
     print(f"base install: {sp.__version__}, {len(jets.data)} jets, {tagger.widths_} of (16, 16) kept")
 

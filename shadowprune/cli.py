@@ -22,6 +22,9 @@ EXTRAS = {
     "plot": ("matplotlib", "mplhep"),
     "generate": ("pythia8mc", "fastjet", "h5py"),
     "hls4ml": ("hls4ml",),
+    "onnx": ("onnx", "qonnx"),
+    "keras": ("h5py",),
+    "rtl": ("da4ml",),
 }
 
 

@@ -38,7 +38,7 @@ NAMES = {
     "ShadowNetwork": ["gates", "step", "support"],
     "ShadowRegressor": ["fit", "predict", "retrain", "score"],
     "datasets": ["generate", "load_hbb"],
-    "emit": ["hls4ml"],
+    "emit": ["hls4ml", "keras", "onnx"],
     "losses": ["binary_crossentropy", "categorical_crossentropy", "squared_error"],
     "metrics": ["background_rejection"],
     "plots": ["rejection_vs_efficiency"],

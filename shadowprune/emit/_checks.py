@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from ._plan import ACTIVATIONS
 
@@ -32,6 +33,32 @@ def check_network(network: Any) -> None:
     for i, (w, b) in enumerate(zip(network.weights, network.biases, strict=True)):
         if not (np.isfinite(w).all() and np.isfinite(b).all()):
             raise ValueError(f"network has weights that are NaN or infinite, in dense layer {i + 1}")
+
+
+def check_rows(X: ArrayLike, n_inputs: int) -> NDArray[np.float64]:
+    """`X` as float64 (n, n_inputs).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it holds no finite numbers or has another shape.
+    """
+    wanted = f"X must hold numbers, shape (n, {n_inputs})"
+    if hasattr(X, "tocsr"):
+        raise TypeError(f"{wanted}; got a sparse {type(X).__name__}: pass X.toarray()")
+    raw = np.asarray(X)
+    try:
+        if raw.dtype.kind not in "biufO" or any(isinstance(v, str) for v in raw.flat if raw.dtype == object):
+            raise TypeError(f"dtype {raw.dtype}")
+        rows = raw.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{wanted}; got {type(X).__name__}: {error}") from error
+    if rows.ndim != 2 or rows.shape[1] != n_inputs:
+        raise ValueError(f"X must have shape (n, {n_inputs}), the network's inputs; got {rows.shape}")
+    if not np.isfinite(rows).all():
+        row, column = np.argwhere(~np.isfinite(rows))[0]
+        raise ValueError(f"X must be finite; got {rows[row, column]} in row {row}, column {column}")
+    return rows
 
 
 def check_name(argument: str, name: object, reserved: str, language: str) -> None:

@@ -9,6 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ..scan import written
+
+__all__ = ["check_directory", "check_file", "project", "write_golden", "written"]
+
 
 def check_directory(directory: str | os.PathLike[str]) -> Path:
     """The directory of a project, which need not exist, as an absolute path.
@@ -48,6 +55,12 @@ def check_file(path: str | os.PathLike[str], *suffixes: str) -> Path:
         raise FileExistsError(f"path {str(target)!r} is a directory")
     target.parent.mkdir(parents=True, exist_ok=True)
     return target
+
+
+def write_golden(path: Path, x: NDArray[np.floating], y: NDArray[np.floating]) -> None:
+    """Rows and the outputs they must give, beside `path`: ``<stem>_golden.npz`` with ``x`` and ``y``."""
+    with written(path.with_name(f"{path.stem}_golden.npz")) as draft:
+        np.savez(draft, x=x, y=y)
 
 
 @contextmanager
