@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import numbers
-import warnings
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -21,13 +20,13 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 from tqdm import tqdm
 
+from ._folding import check_start, fold_inputs, unfold_inputs
 from .network import ACTIVATIONS, Network
 from .shadow import METHODS, ShadowNetwork
 from .training import History, Settings, train
 
 F32 = NDArray[np.float32]
 
-FAR = 1e4  # |mean| over standard deviation from which float32 columns lose what matters
 
 PARAMETERS = """hidden_layer_sizes : int or sequence of int, default=(64, 64, 64, 64)
         Nodes of each hidden layer before pruning.
@@ -120,7 +119,14 @@ class _ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        network: Network | None = None,
+    ) -> Self:
         """Train, prune and reduce in one run.
 
         Parameters
@@ -132,6 +138,11 @@ class _ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         sample_weight : array_like of shape (n,), optional
             Weights of the rows, for example Monte Carlo weights; they may be negative, but their sum
             must be positive.
+        network : Network, optional
+            Start from this trained network instead of random weights. It takes the columns of X as they
+            are and gives logits (a regression: values); its layers and activation replace
+            `hidden_layer_sizes` and `activation`. "auto" then means a third of the epochs, and a
+            learning rate that is the smaller the more nodes are kept. It is not changed.
 
         Returns
         -------
@@ -140,9 +151,42 @@ class _ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError, TypeError
-            For unusable data, or a budget that cannot be met.
+            For unusable data, a budget that cannot be met, or a network that does not fit the data.
         """
-        return self._fit(X, y, sample_weight, None)
+        return self._fit(X, y, sample_weight, None, network)
+
+    def prune(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, **parameters: Any
+    ) -> Self:
+        """Go on to a smaller network, from this one.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`. X has all columns; those pruned away are not used.
+        **parameters
+            What to change: `n_nodes`, of the nodes that are left, `n_inputs`, or both, and any other
+            parameter.
+
+        Returns
+        -------
+        ShadowClassifier or ShadowRegressor
+            A fitted estimator; this one stays as it is. Its `support_` refers to the layers of this one's
+            `network_`, that of the inputs to all columns.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Without a budget, or as `fit`.
+        """
+        check_is_fitted(self)
+        if parameters.keys().isdisjoint({"n_nodes", "n_inputs"}):
+            raise ValueError("prune needs to know what to: give n_nodes=, n_inputs= or both")
+        same = {"hidden_layer_sizes": self.widths_, "n_nodes": None, "n_inputs": None}
+        smaller = type(self)(**self.get_params() | same)
+        smaller.set_params(**parameters)
+        smaller._fit(X, y, sample_weight, self.support_[0], self.network_)
+        return smaller
 
     def retrain(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Train the reduced layout as a new, independent network.
@@ -161,11 +205,12 @@ class _ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         parameters = self.get_params() | {
             "hidden_layer_sizes": self.widths_, "n_nodes": None, "n_inputs": None, "prune_layers": None
         }  # fmt: skip
-        return type(self)(**parameters)._fit(X, y, sample_weight, self.support_[0])
+        return type(self)(**parameters)._fit(X, y, sample_weight, self.support_[0], None)
 
     def _fit(
-        self, X: Any, y: Any, sample_weight: ArrayLike | None, columns: NDArray[np.bool_] | None
-    ) -> Self:
+        self, X: Any, y: Any, sample_weight: ArrayLike | None, columns: NDArray[np.bool_] | None,
+        start: Network | None,
+    ) -> Self:  # fmt: skip
         X, y = validate_data(
             self, X, y, dtype=[np.float64, np.float32], multi_output=True, ensure_min_samples=2,
             y_numeric=self._numeric_target,
@@ -177,9 +222,9 @@ class _ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
             if len(columns) != X.shape[1]:
                 raise ValueError(f"X has {X.shape[1]} columns; the network was pruned with {len(columns)}")
             X = X[:, columns]
-        settings = self._settings(len(X))
         if np.abs(X).max() > np.finfo(np.float32).max:
             raise ValueError("X holds values beyond the range of float32 (3.4e38); scale it first")
+        n_rows = len(X)
         # streams of their own, so that weights and order are the same with and without a shadow
         seed = np.random.SeedSequence(check_random_state(self.random_state).randint(2**31 - 1))
         split_seed, init, scores, order = (np.random.default_rng(s) for s in seed.spawn(4))
@@ -205,13 +250,9 @@ class _ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
             def score(net: Network, inputs: NDArray[np.bool_]) -> float:
                 return self._validation_score(net.forward(x_held[:, inputs], keep=False), t_held, w_held)
 
-        network = Network([x.shape[1], *hidden, n_outputs], self.activation, init)
-        shadow = None
-        if self.n_nodes is not None or self.n_inputs is not None:
-            shadow = ShadowNetwork(
-                network, self.n_nodes, layers=self.prune_layers, inputs=self.n_inputs, method=self.method,
-                random_state=scores,
-            )  # fmt: skip
+        network = self._first_network([x.shape[1], *hidden, n_outputs], start, scaler, init)
+        shadow = self._shadow(network, scores)
+        settings = self._settings(n_rows, None if start is None else _kept_share(shadow))
         with tqdm(
             total=settings.epochs, disable=not self.verbose, unit="epoch", desc=type(self).__name__
         ) as bar:
@@ -227,12 +268,37 @@ class _ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
                 network, shadow, x, target, weight, settings, order, score=score, progress=tick
             )
         if scaler is not None:
-            _fold_inputs(network, scaler.mean_[support[0]], scaler.scale_[support[0]])
+            fold_inputs(network, scaler.mean_[support[0]], scaler.scale_[support[0]])
         self._fold_outputs(network)
+        if start is not None and start.input_names is not None:
+            network.input_names = [start.input_names[i] for i in np.flatnonzero(support[0])]
         if columns is not None:
-            support[0] = columns
+            kept, support[0] = support[0], columns.copy()
+            support[0][columns] = kept
         self._set_fitted(network, support, history)
         return self
+
+    def _first_network(
+        self, widths: list[int], start: Network | None, scaler: StandardScaler | None,
+        rng: np.random.Generator,
+    ) -> Network:  # fmt: skip
+        """Random weights, or the trained network to start from, for the columns and targets as scaled."""
+        if start is None:
+            return Network(widths, self.activation, rng)
+        check_start(start, widths[0], widths[-1])
+        network = start.copy()
+        if scaler is not None:
+            unfold_inputs(network, scaler.mean_, scaler.scale_)
+        self._unfold_outputs(network)
+        return network
+
+    def _shadow(self, network: Network, rng: np.random.Generator) -> ShadowNetwork | None:
+        if self.n_nodes is None and self.n_inputs is None:
+            return None
+        return ShadowNetwork(
+            network, self.n_nodes, layers=self.prune_layers, inputs=self.n_inputs, method=self.method,
+            random_state=rng,
+        )  # fmt: skip
 
     def _set_fitted(self, network: Network, support: list[NDArray[np.bool_]], history: History) -> None:
         if hasattr(self, "feature_names_in_"):
@@ -258,6 +324,9 @@ class _ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
 
     def _fold_outputs(self, network: Network) -> None:
         """Undo a scaling of the targets in the last layer; nothing to do for classes."""
+
+    def _unfold_outputs(self, network: Network) -> None:
+        """The reverse."""
 
     def _loss(self) -> str:
         raise NotImplementedError
@@ -292,7 +361,8 @@ class _ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
             )
         return [int(n) for n in hidden]
 
-    def _settings(self, n_rows: int) -> Settings:
+    def _settings(self, n_rows: int, kept: float | None) -> Settings:
+        """Every "auto" decided; kept: share of the nodes that a run from a trained network keeps."""
         batch = self.batch_size
         if batch == "auto":
             batch = 2 ** int(np.clip(np.log2(max(n_rows, 2) / 64), 5, 9))
@@ -300,9 +370,12 @@ class _ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         rate = self.learning_rate_init
         if rate == "auto":
             rate = 5e-3 * math.sqrt(batch / 512)
+            # the more is taken away, the more must the rest learn anew
+            rate *= 1.0 if kept is None else max(0.2, 1 - kept)
         epochs = self.max_iter
         if epochs == "auto":
             epochs = max(30, math.ceil(3000 / math.ceil(n_rows / batch)))
+            epochs = epochs if kept is None else math.ceil(epochs / 3)
         return Settings(
             loss=self._loss(),
             epochs=int(epochs),
@@ -453,6 +526,11 @@ class ShadowRegressor(MultiOutputMixin, RegressorMixin, _ShadowEstimator):  # ty
         w *= self._target_scaler.scale_
         b[:] = b * self._target_scaler.scale_ + self._target_scaler.mean_
 
+    def _unfold_outputs(self, network: Network) -> None:
+        w, b = network.weights[-1], network.biases[-1]
+        w /= self._target_scaler.scale_
+        b[:] = (b - self._target_scaler.mean_) / self._target_scaler.scale_
+
     def predict(self, X: ArrayLike) -> NDArray[np.float64]:
         """Predicted values.
 
@@ -466,6 +544,12 @@ class ShadowRegressor(MultiOutputMixin, RegressorMixin, _ShadowEstimator):  # ty
         """
         z = self._outputs(X).astype(np.float64)
         return z[:, 0] if self._flat else z
+
+
+def _kept_share(shadow: ShadowNetwork | None) -> float:
+    """Smallest share that one of the budgets leaves."""
+    groups = shadow.groups if shadow else []
+    return min((float(g.budget(1.0) / g.budget(0.0)) for g in groups), default=1.0)
 
 
 def _check_weights(sample_weight: ArrayLike | None, n: int) -> NDArray[np.float64] | None:
@@ -484,21 +568,3 @@ def _check_weights(sample_weight: ArrayLike | None, n: int) -> NDArray[np.float6
             "(single weights may be negative)"
         )
     return weight
-
-
-def _fold_inputs(network: Network, mean: NDArray[np.float64], scale: NDArray[np.float64]) -> None:
-    """Standardisation of the inputs, (x - mean)/scale, into the first layer."""
-    far = np.flatnonzero(np.abs(mean) > FAR * scale)
-    if len(far):
-        i = int(far[0])
-        warnings.warn(
-            f"{len(far)} columns of X lie far from zero for their spread, the first with mean "
-            f"{mean[i]:.6g} and standard deviation {scale[i]:.3g}: network_ takes the columns as they are in "
-            "float32, which holds seven digits; subtract a constant from them first",
-            UserWarning,
-            stacklevel=5,
-        )
-    w, b = network.weights[0], network.biases[0]
-    folded = w / scale[:, None]
-    b -= (mean @ folded).astype(np.float32)
-    w[:] = folded

@@ -33,10 +33,10 @@ NAMES = {
     ],
     "ShadowClassifier": [
         *["fit", "predict", "predict_proba", "decision_function", "retrain", "score"],
-        *["get_support", "get_feature_names_out", "transform", "set_output"],
+        *["prune", "get_support", "get_feature_names_out", "transform", "set_output"],
     ],
     "ShadowNetwork": ["gates", "step", "support"],
-    "ShadowRegressor": ["fit", "predict", "retrain", "score"],
+    "ShadowRegressor": ["fit", "predict", "prune", "retrain", "score"],
     "datasets": ["generate", "load_hbb"],
     "emit": ["hls4ml", "keras", "onnx"],
     "losses": ["binary_crossentropy", "categorical_crossentropy", "squared_error"],
