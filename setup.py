@@ -44,19 +44,9 @@ if X86:
 INCLUDE = ["csrc", "csrc/kernels"]
 HEADERS = ["csrc/shadowprune.h", "csrc/packed.h", "csrc/kernels/kernels.h"]
 KERNEL_PARTS = ["csrc/kernels/table.h", "csrc/kernels/tile.h", "csrc/kernels/elementwise.h"]
-CORE = [
-    "status",
-    "packed",
-    "network",
-    "shadow",
-    "variants",
-    "loss",
-    "optimizer",
-    "train",
-    "reduce",
-    "kernels/dispatch",
-]
-GLUE = ["module", "arrays", "methods", "model", "trainer"]
+CORE = ["status", "packed", "network", "shadow", "variants", "loss", "optimizer", "train", "reduce", "fixed"]
+CORE += ["kernels/dispatch"]
+GLUE = ["module", "arrays", "methods", "model", "trainer", "fixed"]
 
 
 class BuildExt(build_ext):

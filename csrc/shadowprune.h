@@ -21,6 +21,8 @@ typedef enum {
     SP_NOT_CONVERGED, /* the gate solver */
     SP_NOT_FORWARDED, /* backward without a forward that kept its activations */
     SP_BAD_ISA,       /* not built in, or this processor cannot run it */
+    SP_BAD_TYPE,      /* no such fixed-point type */
+    SP_TOO_WIDE,      /* fixed-point numbers that may leave 62 bits */
 } sp_status;
 
 const char *sp_message(sp_status status);
@@ -151,6 +153,53 @@ void sp_taylor_step(int n, double *score, const double *gate, const double *u, i
 /* Layout and parameters without the nodes whose keep flag (n_gates) is false. */
 sp_status sp_reduce_layout(const sp_layout *layout, const bool *keep, sp_layout *reduced);
 void sp_reduce(const sp_layout *layout, const bool *keep, const float *params, float *reduced);
+
+/* --- Fixed point (fixed.c) --------------------------------------------------------------------------------------- */
+
+typedef enum { SP_TRN, SP_RND, SP_RND_CONV } sp_rounding;
+
+typedef struct { /* ap_fixed<width, integer, rounding, saturates ? SAT : WRAP> */
+    int width, integer;
+    bool is_signed, saturates;
+    sp_rounding rounding;
+} sp_fixed;
+
+/* Multiples v (n) of the type's step that it holds for x (n), finite. */
+sp_status sp_fixed_cast(const sp_fixed *type, int64_t n, const double *x, int64_t *v);
+
+/* Entries of the tables of tanh on [-4, 4) and sigmoid on [-8, 8), in the single precision of hls4ml. */
+void sp_fixed_table(sp_activation activation, int n, float *table);
+
+typedef struct {
+    int n_in, n_out;
+    const int64_t *weight, *bias; /* (n_in, n_out), (n_out): multiples of 2^-fraction */
+    int weight_fraction, bias_fraction;
+    sp_fixed accum, result, output; /* of the sum, of what is activated, of the activation */
+    sp_activation activation;
+    int64_t slope; /* leaky_relu: of negative values, in multiples of 2^-slope_fraction */
+    int slope_fraction, n_table;
+    const int64_t *table; /* tanh, sigmoid: n_table (a power of two) multiples of the output's step */
+} sp_fixed_layer;
+
+typedef struct {
+    sp_fixed input, aligned;
+    const int64_t *offset; /* (n_in) in steps of the input; NULL with shift: no alignment */
+    const int32_t *shift;  /* (n_in) the first layer takes (x - offset) 2^shift as aligned holds it */
+    int n_layers;
+    const sp_fixed_layer *layers;
+} sp_fixed_spec;
+
+typedef struct sp_fixed_net sp_fixed_net;
+
+/* where: the dense layer at fault, from 1; 0: the inputs. */
+sp_status sp_fixed_new(const sp_fixed_spec *spec, sp_fixed_net **net, int *where);
+void sp_fixed_free(sp_fixed_net *net);
+int sp_fixed_inputs(const sp_fixed_net *net);
+int sp_fixed_outputs(const sp_fixed_net *net);
+int64_t sp_fixed_work(const sp_fixed_net *net); /* numbers of scratch memory that a forward pass needs */
+
+/* x (rows, n_inputs), finite -> z (rows, n_outputs), exact. Threads may share net, not work. */
+void sp_fixed_forward(const sp_fixed_net *net, const double *x, int64_t rows, int64_t *work, double *z);
 
 /* --- Training (train.c) ------------------------------------------------------------------------------------------ */
 

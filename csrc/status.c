@@ -13,6 +13,8 @@ const char *sp_message(sp_status status)
     case SP_NOT_CONVERGED: return "no threshold meets the budget: the temperature is too low for these scores";
     case SP_NOT_FORWARDED: return "backward needs a forward pass that kept its activations, once each";
     case SP_BAD_ISA: return "this instruction set is not built in, or not on this processor";
+    case SP_BAD_TYPE: return "a fixed-point type must have 1 to 62 bits, and -256 to 256 of them integer bits";
+    case SP_TOO_WIDE: return "fixed-point numbers here may need more than 62 bits";
     }
     return "unknown error";
 }

@@ -4,8 +4,10 @@ from importlib.metadata import version as _version
 
 from . import datasets, emit, losses, metrics, plots
 from .estimators import ShadowClassifier, ShadowRegressor
+from .fixedpoint import FixedNetwork
 from .network import Network
 from .optimizers import SGD, Adam
+from .quantization import quantize
 from .shadow import ShadowNetwork
 
 __version__ = _version("shadowprune")
@@ -13,6 +15,7 @@ __version__ = _version("shadowprune")
 __all__ = [
     "SGD",
     "Adam",
+    "FixedNetwork",
     "Network",
     "ShadowClassifier",
     "ShadowNetwork",
@@ -22,4 +25,5 @@ __all__ = [
     "losses",
     "metrics",
     "plots",
+    "quantize",
 ]

@@ -155,3 +155,38 @@ class Trainer:
         """
     def gates(self) -> F32:
         """Gates of the last step, one per input and hidden node."""
+
+#: A fixed-point type: width, integer bits, signed, saturates, rounding ("TRN", "RND" or "RND_CONV").
+FixedSpec = tuple[int, int, bool, bool, str]
+
+def fixed_cast(kind: FixedSpec, x: ArrayLike) -> NDArray[np.int64]:
+    """Multiples of the type's step that it holds for x, finite, of any shape."""
+
+def fixed_table(activation: str, n: int) -> F32:
+    """Entries of the table of "tanh" on [-4, 4) or "sigmoid" on [-8, 8), before they are rounded."""
+
+class Fixed:
+    """A network in integers.
+
+    offset (n_inputs) in steps of `input`, shift (n_inputs): the first layer takes (x - offset) 2^shift cast
+    to `aligned`; all three None: x as `input` holds it. A layer: weights (n_in, n_out), bias (n_out,), their
+    fractional bits, types of the sum, of what is activated and of the result, the activation, the slope of
+    leaky_relu and its fractional bits, the table of tanh or sigmoid in steps of the result or None.
+    ValueError, naming the layer, if a number could leave 62 bits.
+    """
+
+    def __init__(
+        self,
+        input: FixedSpec,
+        offset: NDArray[np.int64] | None,
+        shift: NDArray[np.int32] | None,
+        aligned: FixedSpec | None,
+        layers: Sequence[
+            tuple[
+                NDArray[np.int64], NDArray[np.int64], int, int,
+                FixedSpec, FixedSpec, FixedSpec, str, int, int, NDArray[np.int64] | None,
+            ]
+        ],
+    ) -> None: ...  # fmt: skip
+    def forward(self, x: ArrayLike) -> F64:
+        """Outputs (n, n_out) of x (n, n_inputs); without the GIL, threads may share it."""

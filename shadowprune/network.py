@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
-import zipfile
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from secrets import token_hex
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
+from ._files import load_npz, save_npz
 
 F32 = NDArray[np.float32]
 ACTIVATIONS = ("relu", "leaky_relu", "tanh", "sigmoid", "linear")
@@ -336,21 +334,10 @@ class Network:
         -------
         pathlib.Path
         """
-        path = Path(path)
-        header = {"format": FORMAT, "version": 1, "widths": self.widths, "activation": self.activation}
+        header: dict[str, Any] = {"widths": self.widths, "activation": self.activation}
         if self.input_names is not None:  # readers of version 1 pass over what they do not know
             header["input_names"] = self.input_names
-        part = path.with_name(f"{path.name}.{token_hex(4)}.part")
-        with open(part, "xb") as file:  # not a NamedTemporaryFile: that one nobody else may read
-            try:
-                np.savez(file, header=np.array(json.dumps(header)), params=self.params)
-                file.close()
-                os.replace(part, path)
-            except BaseException:
-                file.close()
-                os.unlink(part)
-                raise
-        return path
+        return save_npz(path, FORMAT, header, {"params": self.params})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Network:
@@ -373,23 +360,14 @@ class Network:
             If the file is truncated or holds something else.
         """
         try:
-            with open(path, "rb") as stream:
-                if not zipfile.is_zipfile(stream):  # NumPy would speak of pickles
-                    raise ValueError("it is no whole npz file")
-                stream.seek(0)
-                with np.load(stream, allow_pickle=False) as file:
-                    header = json.loads(str(file["header"]))
-                    params = file["params"]
-            if header["format"] != FORMAT:
-                raise ValueError(f"its format is {header['format']!r}")
-            if header["version"] != 1:
-                raise ValueError(f"its version is {header['version']}; this shadowprune reads version 1")
+            header, arrays = load_npz(path, FORMAT)
+            params = arrays["params"]
             if params.dtype != np.float32 or not np.isfinite(params).all():
                 raise ValueError("its parameters are not finite float32 numbers")
             net = cls.from_params(header["widths"], params, header["activation"])
             net.input_names = header.get("input_names")
             return net
-        except (KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{os.fspath(path)} is not a whole shadowprune network: {error}") from error
 
     def _compiled(self) -> _core.Model:

@@ -26,6 +26,7 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 NAMES = {
     "Adam": ["step"],
     "SGD": ["step"],
+    "FixedNetwork": ["forward", "save", "load", "widths"],
     "Network": [
         *["widths", "n_nodes", "n_multiplications", "activation", "params", "weights", "biases"],
         *["input_names", "from_params"],
@@ -42,6 +43,7 @@ NAMES = {
     "losses": ["binary_crossentropy", "categorical_crossentropy", "squared_error"],
     "metrics": ["background_rejection"],
     "plots": ["rejection_vs_efficiency"],
+    "quantize": [],
 }
 
 

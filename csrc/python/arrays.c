@@ -9,6 +9,7 @@ static const char *type_name(int type)
     case NPY_FLOAT32: return "float32";
     case NPY_FLOAT64: return "float64";
     case NPY_INT32: return "int32";
+    case NPY_INT64: return "int64";
     case NPY_BOOL: return "bool";
     }
     return "?";
@@ -55,8 +56,8 @@ PyArrayObject *sp_in(PyObject *obj, const char *name, int type, int ndim, const 
         return NULL;
     const int have = PyArray_TYPE(any);
     const bool real = PyTypeNum_ISBOOL(have) || PyTypeNum_ISINTEGER(have) || PyTypeNum_ISFLOAT(have);
-    const bool exact =
-        type == NPY_FLOAT32 || type == NPY_FLOAT64 || have == type || (type == NPY_INT32 && PyTypeNum_ISINTEGER(have));
+    const bool exact = type == NPY_FLOAT32 || type == NPY_FLOAT64 || have == type ||
+                       ((type == NPY_INT32 || type == NPY_INT64) && PyTypeNum_ISINTEGER(have));
     if (!real || !exact) {
         PyErr_Format(PyExc_TypeError, "%s must be an array of %s; it holds %R", name, type_name(type),
                      (PyObject *)PyArray_DESCR(any));

@@ -57,6 +57,7 @@ void sp_drop_cost(sp_cost_in *in);
 int sp_raise(sp_status status);
 /* Reads widths and the name of an activation into a layout; -1 and an error otherwise. activation NULL: any. */
 int sp_read_layout(PyObject *widths, const char *activation, sp_layout *layout);
+int sp_read_activation(const char *name, sp_activation *activation);
 int sp_read_loss(const char *name, sp_loss *loss);
 int sp_read_family(const char *name, sp_family *family);
 int sp_read_method(const char *name, sp_method *method);
@@ -71,8 +72,10 @@ int sp_check_share(const char *name, double value);
 
 extern PyMethodDef sp_methods[];
 
-/* --- model.c, trainer.c: one heap type each ---------------------------------------------------------------------- */
+/* --- model.c, trainer.c, fixed.c: one heap type each ------------------------------------------------------------- */
 
-extern PyType_Spec sp_model_spec, sp_trainer_spec;
+extern PyType_Spec sp_model_spec, sp_trainer_spec, sp_fixed_type_spec;
+PyObject *sp_py_fixed_cast(PyObject *module, PyObject *args); /* functions of the module */
+PyObject *sp_py_fixed_table(PyObject *module, PyObject *args);
 
 #endif

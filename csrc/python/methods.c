@@ -58,19 +58,25 @@ static int lookup(const char *what, const char *name, const char *const *names)
     return -1;
 }
 
-int sp_read_layout(PyObject *widths, const char *activation, sp_layout *layout)
+int sp_read_activation(const char *name, sp_activation *activation)
 {
     static const char *const names[] = {"linear", "relu", "leaky_relu", "tanh", "sigmoid", NULL};
-    const int kind = activation ? lookup("activation", activation, names) : 0;
-    if (kind < 0)
+    const int kind = lookup("activation", name, names);
+    *activation = (sp_activation)kind;
+    return kind < 0 ? -1 : 0;
+}
+
+int sp_read_layout(PyObject *widths, const char *activation, sp_layout *layout)
+{
+    sp_activation kind = SP_LINEAR;
+    if (activation && sp_read_activation(activation, &kind))
         return -1;
     PyArrayObject *array = sp_in_vector(widths, "widths", NPY_INT32, -1);
     if (!array)
         return -1;
     const npy_intp n = PyArray_DIM(array, 0);
-    const sp_status status = n > SP_MAX_LAYERS + 1
-                                 ? SP_BAD_SHAPE
-                                 : sp_layout_init(layout, (int)n - 1, PyArray_DATA(array), (sp_activation)kind);
+    const sp_status status =
+        n > SP_MAX_LAYERS + 1 ? SP_BAD_SHAPE : sp_layout_init(layout, (int)n - 1, PyArray_DATA(array), kind);
     DROP(array);
     return sp_raise(status);
 }
@@ -427,5 +433,7 @@ PyMethodDef sp_methods[] = {
     {"loss", KEYWORDS(loss)},
     {"adam_step", KEYWORDS(adam_step)},
     {"sgd_step", KEYWORDS(sgd_step)},
+    {"fixed_cast", sp_py_fixed_cast, METH_VARARGS, NULL},
+    {"fixed_table", sp_py_fixed_table, METH_VARARGS, NULL},
     {0},
 };

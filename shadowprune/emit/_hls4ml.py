@@ -7,19 +7,18 @@ import io
 import math
 import numbers
 import os
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from .._checks import check_name, check_rows
 from .._extras import require
-from ._checks import check_name, check_network
+from ..fixedpoint import SLOPE, FixedLayer, FixedNetwork, FixedType, integer_bits
+from ..quantization import F64, quantize, warn
 from ._files import check_directory, project
-from ._fixed import FixedType, parse_precision
-from ._plan import SLOPE, DenseLayer, Plan, make_plan, measure
 
 if TYPE_CHECKING:
     from ..network import Network
@@ -29,7 +28,7 @@ STRATEGIES = ("Latency", "Resource")
 IO_TYPES = ("io_parallel", "io_stream")
 CONFIG = "hls4ml_config.yml"  # what makes a directory an hls4ml project
 MAX_UNROLLED = 4096  # array elements the Xilinx tools partition; beyond it they give up
-FEW_ROWS = 256
+N_VECTORS = 1000  # rows of the test bench
 
 _XILINX = ("Vitis", "Vivado")
 _CPP = (
@@ -43,11 +42,11 @@ _CHATTER = ("Writing HLS project", "Done", "Copying NNET", "... copying")
 
 
 def hls4ml(
-    network: Network,
+    network: Network | FixedNetwork,
     directory: str | os.PathLike[str],
     X: ArrayLike | None = None,
     *,
-    precision: str = "auto:16",
+    precision: str | Sequence[str] = "auto:16",
     backend: str = "Vitis",
     strategy: str = "Latency",
     reuse_factor: int | Sequence[int] = 1,
@@ -57,23 +56,21 @@ def hls4ml(
     project_name: str = "myproject",
     overwrite: bool = False,
 ) -> Any:
-    """Write `network` as an hls4ml project and return its ``ModelGraph``.
+    """Write a network as an hls4ml project and return its ``ModelGraph``.
 
     Parameters
     ----------
-    network : shadowprune.Network
-        Takes the user's own columns and gives logits; ``clf.network_`` of a fitted classifier.
+    network : FixedNetwork or Network
+        A `Network` takes the user's own columns and gives logits, ``clf.network_`` of a fitted classifier; it
+        goes through `shadowprune.quantize` first.
     directory : path
         Where the project goes. It is written beside and then renamed: complete, or not there.
     X : array-like (n, n_inputs), optional
         Sample in the columns and units of the network, a few thousand rows like those the firmware will
-        see; jets of the training will do. The range of every number in the network is measured on it, in
-        float64. Required for ``"auto:<bits>"``.
-    precision : str
-        ``"auto:16"``: 16 bits for weights and for results, integer bits from the ranges, results rounded
-        (RND) and saturating (SAT). ``"fixed<16,6>"``: this one type for inputs, weights and results, also
-        rounded and saturating unless it says ``"fixed<16,6,TRN,WRAP>"``; without `X` nothing checks that it
-        holds them.
+        see. Required by ``"auto:<bits>"`` for a `Network`. Its first 1000 rows become the test vectors in
+        ``tb_data``; without it they are drawn from all that the input type holds.
+    precision : str or sequence of str
+        For a `Network`: as in `shadowprune.quantize`.
     backend : {"Vitis", "Vivado", "Quartus", "Catapult"}
     strategy : {"Latency", "Resource"}
     reuse_factor : int or sequence of int
@@ -99,8 +96,8 @@ def hls4ml(
     Raises
     ------
     ValueError, TypeError
-        If an argument is not as above, a width is zero, a weight is not finite, or a layer is too large to be
-        unrolled (more than 4096 weights, strategy "Latency" of Vitis and Vivado).
+        If an argument is not as above, or a layer is too large to be unrolled (more than 4096 weights,
+        strategy "Latency" of Vitis and Vivado); what `quantize` raises.
     FileExistsError
         If `directory` holds something that would be lost.
     ImportError
@@ -109,53 +106,38 @@ def hls4ml(
     Warns
     -----
     UserWarning
-        If nodes have only zero weights behind them, `X` has few rows, or a given type is too small.
+        If the back-end has tables of its own (tanh and sigmoid with Quartus and Catapult); what `quantize`
+        warns of.
 
     Notes
     -----
-    ``ModelGraph.predict`` wants a C-contiguous float32 or float64 array,
-    ``np.ascontiguousarray(X, np.float32)``, and drops the first axis of its result for a single row.
+    ``predict`` gives the bits of `FixedNetwork.forward`, tanh and sigmoid with Quartus and Catapult
+    excepted. It wants a C-contiguous float32 or float64 array, ``np.ascontiguousarray(X, np.float32)``, and
+    drops the first axis of its result for a single row.
 
-    *Columns of different size.* hls4ml has one type for all inputs. If the ranges of the columns differ by
-    less than about a factor 8, that is all, and the project is dense layers and activations. Otherwise (pT of
-    600 GeV beside ratios of 0.5) the input type is wide enough for the largest column and fine enough for
-    the smallest, and a first layer ``align`` multiplies column i by a power of two and rounds it to the bits
-    asked for, while row i of the first weights is divided by that power: exact, and neither inputs nor
-    weights waste bits in the multipliers. The price is a wide input port (27 bits for jets at ``"auto:16"``;
-    bits a column does not use may be tied to zero) and one rounding and saturation per column before the
-    first layer. Products with constant powers of two should cost wires only; no vendor tool was asked.
+    The alignment of columns of different size is a first layer ``align`` that multiplies by powers of two
+    and adds a constant: it should cost an addition at most, wires where the constant is zero; no vendor tool
+    was asked.
 
-    *Sums* neither saturate nor wrap: their integer bits follow from the largest values the types can hold. By
-    how much rounded weights shift the mean of a sum is taken off its bias.
-
-    *Bits.* With H->bb jets and networks of 12 to 256 nodes the logits, which spread by 4, differ from float
-    by (RMS) 0.001 at 16 bits, 0.003 at 14, 0.012 at 12 and 0.05 at 10.
-
-    *tanh and sigmoid* are looked up in tables of up to 4096 entries (1024 for tanh with Quartus), which the
-    tool repeats for nodes evaluated at once, or are piecewise linear (Catapult, with errors that no number of
-    bits reduces). relu costs next to nothing.
+    ``tb_data/tb_input_features.dat`` and ``tb_output_predictions.dat`` hold inputs and the logits that
+    `FixedNetwork.forward` gives for them: the project's test bench reads both.
     """
     backend = _choice("backend", backend, BACKENDS)
     strategy = _choice("strategy", strategy, STRATEGIES)
     io_type = _choice("io_type", io_type, IO_TYPES)
-    check_network(network)
     check_name("project_name", project_name, _CPP, "C++")
-    kind = parse_precision(precision)
     target = check_directory(directory)
     _check_device(part, clock_period)
-    n_inputs = network.weights[0].shape[0]
-    if X is None and not isinstance(kind, FixedType):
-        raise ValueError(
-            f'X is missing: precision "{precision}" takes integer bits from a sample. Pass a few thousand '
-            f"rows of the network's own columns, X (n, {n_inputs}), or a type such as "
-            'precision="fixed<16,6>"'
-        )
-    sample = None if X is None else _check_sample(X, n_inputs)
+    fixed = network if isinstance(network, FixedNetwork) else quantize(network, precision, X)
+    vectors = _vectors(fixed, X)
     require("hls4ml", "hls4ml")
-    reuse = _check_reuse(network, backend, strategy, reuse_factor)
+    reuse = _check_reuse(fixed, backend, strategy, reuse_factor)
+    if backend not in _XILINX and fixed.activation in ("tanh", "sigmoid"):
+        warn(
+            f"{backend} makes its own tables of {fixed.activation}: what it computes differs from "
+            "FixedNetwork.forward; relu and Vitis or Vivado agree bit for bit"
+        )
 
-    ranges = None if sample is None else measure(network, sample)
-    plan = make_plan(network, ranges, kind, addressed=backend in _XILINX)
     options = {"part": part, "clock_period": clock_period, "io_type": io_type}
     config = require("hls4ml.utils.config", "hls4ml").create_config(
         output_dir=str(target),
@@ -163,23 +145,24 @@ def hls4ml(
         backend=backend,
         **{key: value for key, value in options.items() if value is not None},
     )
-    config["HLSConfig"] = _hls_config(plan, strategy, reuse)
+    config["HLSConfig"] = _hls_config(fixed, backend, strategy, reuse)
     with _quiet():
-        model = require("hls4ml.model", "hls4ml").ModelGraph.from_layer_list(config, _layer_list(plan))
-        _write(model, target, overwrite)
+        model = require("hls4ml.model", "hls4ml").ModelGraph.from_layer_list(config, _layer_list(fixed))
+        _write(model, target, overwrite, vectors)
     return model
 
 
 # ---- what hls4ml is told
 
 
-def _layer_list(plan: Plan) -> list[dict[str, Any]]:
-    n = plan.n_inputs
+def _layer_list(fixed: FixedNetwork) -> list[dict[str, Any]]:
+    n = fixed.n_inputs
     layers: list[dict[str, Any]] = [{"class_name": "Input", "name": "x", "input_shape": [n]}]
-    if plan.shifts is not None:
-        scale = {"scale_data": np.ldexp(1.0, plan.shifts), "bias_data": np.zeros(n)}
-        layers.append({"class_name": "BatchNormalization", "name": "align", "n_in": n, "n_filt": -1, **scale})
-    for layer in plan.layers:
+    if fixed.shifts is not None and fixed.offset is not None:
+        scale, bias = np.ldexp(1.0, fixed.shifts), np.ldexp(-fixed.offset, fixed.shifts)
+        data = {"scale_data": scale, "bias_data": bias}
+        layers.append({"class_name": "BatchNormalization", "name": "align", "n_in": n, "n_filt": -1, **data})
+    for layer in fixed.layers:
         n_in, n_out = layer.weights.shape
         data = {"weight_data": layer.weights, "bias_data": layer.bias}
         layers.append({"class_name": "Dense", "name": layer.name, "n_in": n_in, "n_out": n_out, **data})
@@ -191,17 +174,23 @@ def _layer_list(plan: Plan) -> list[dict[str, Any]]:
     return layers
 
 
-def _hls_config(plan: Plan, strategy: str, reuse: Sequence[int]) -> dict[str, Any]:
-    names: dict[str, dict[str, Any]] = {"x": {"Precision": {"result": str(plan.input_type)}}}
-    if plan.shifts is not None:
-        low, high = int(plan.shifts.min()), int(plan.shifts.max())
+def _hls_config(fixed: FixedNetwork, backend: str, strategy: str, reuse: Sequence[int]) -> dict[str, Any]:
+    names: dict[str, dict[str, Any]] = {"x": {"Precision": {"result": str(fixed.input_type)}}}
+    if fixed.shifts is not None and fixed.offset is not None:
+        low, high = int(fixed.shifts.min()), int(fixed.shifts.max())
+        moved = np.ldexp(fixed.offset, fixed.shifts)
+        bias = FixedType(2, 2)
+        if moved.any():
+            fractional = fixed.input_type.fractional - low
+            integer = 1 + integer_bits(float(np.abs(moved).max()))
+            bias = FixedType(max(integer + fractional, 2), max(integer, 2 - fractional))
         types = {
             "scale": FixedType(high - low + 2, high + 2).bare,
-            "bias": FixedType(2, 2).bare,
-            "result": str(plan.aligned_type),
+            "bias": bias.bare,
+            "result": str(fixed.aligned_type),
         }
         names["align"] = {"Precision": types, "Strategy": "Latency", "ReuseFactor": 1}
-    for layer, factor in zip(plan.layers, reuse, strict=True):
+    for layer, factor in zip(fixed.layers, reuse, strict=True):
         types = {
             "weight": layer.weight_type.bare,
             "bias": layer.bias_type.bare,
@@ -213,17 +202,18 @@ def _hls_config(plan: Plan, strategy: str, reuse: Sequence[int]) -> dict[str, An
             continue
         types = {"result": str(layer.output_type)}
         if layer.activation == "leaky_relu":
-            types["param"] = str(FixedType(layer.output_type.width, -6, signed=False))
+            types["param"] = str(layer.slope_type)
         # every activation has a table type, used or not
         names[_act(layer)] = {"Precision": types, "ReuseFactor": 1, "table_t": str(layer.output_type)}
-        if layer.table_size is not None:
-            names[_act(layer)]["TableSize"] = layer.table_size
+        # in Quartus projects the table of tanh has 1024 entries even where another number is asked for
+        if layer.table is not None and (backend, layer.activation) != ("Quartus", "tanh"):
+            names[_act(layer)]["TableSize"] = len(layer.table)
     # hls4ml wants defaults; nothing is left to them
     fallback = {"Precision": {"default": "fixed<16,6,RND,SAT>"}, "ReuseFactor": 1, "Strategy": strategy}
     return {"Model": fallback, "LayerName": names}
 
 
-def _act(layer: DenseLayer) -> str:
+def _act(layer: FixedLayer) -> str:
     return f"{layer.name}_{layer.activation}"
 
 
@@ -247,37 +237,9 @@ def _check_device(part: object, clock_period: object) -> None:
         raise ValueError(f"clock_period must be a positive number of ns; got {clock_period!r}")
 
 
-def _check_sample(X: ArrayLike, n_inputs: int) -> NDArray[np.float64]:
-    wanted = f"X must hold numbers, shape (n, {n_inputs})"
-    if hasattr(X, "tocsr"):
-        raise TypeError(f"{wanted}; got a sparse {type(X).__name__}: pass X.toarray()")
-    raw = np.asarray(X)
-    try:
-        if raw.dtype.kind not in "biufO" or any(isinstance(v, str) for v in raw.flat if raw.dtype == object):
-            raise TypeError(f"dtype {raw.dtype}")
-        sample = raw.astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{wanted}; got {type(X).__name__}: {error}") from error
-    if sample.ndim != 2 or sample.shape[1] != n_inputs:
-        raise ValueError(f"X must have shape (n, {n_inputs}), the network's inputs; got {sample.shape}")
-    if len(sample) == 0:
-        raise ValueError("X has no rows; ranges need a few thousand")
-    if not np.isfinite(sample).all():
-        row, column = np.argwhere(~np.isfinite(sample))[0]
-        raise ValueError(f"X must be finite; got {sample[row, column]} in row {row}, column {column}")
-    if len(sample) < FEW_ROWS:
-        warnings.warn(
-            f"X has {len(sample)} rows; other jets may exceed ranges from so few, and saturate: pass some "
-            "thousand",
-            UserWarning,
-            stacklevel=3,
-        )
-    return sample
-
-
-def _check_reuse(network: Network, backend: str, strategy: str, reuse_factor: object) -> list[int]:
+def _check_reuse(fixed: FixedNetwork, backend: str, strategy: str, reuse_factor: object) -> list[int]:
     """One reuse factor per dense layer, valid for its widths."""
-    shapes = [(int(w.shape[0]), int(w.shape[1])) for w in network.weights]
+    shapes = [(int(layer.weights.shape[0]), int(layer.weights.shape[1])) for layer in fixed.layers]
     given: list[Any] = (
         list(reuse_factor) if isinstance(reuse_factor, (Sequence, np.ndarray)) else [reuse_factor]
     )
@@ -318,6 +280,17 @@ def _check_reuse(network: Network, backend: str, strategy: str, reuse_factor: ob
 # ---- files
 
 
+def _vectors(fixed: FixedNetwork, X: ArrayLike | None) -> tuple[F64, F64]:
+    """Inputs, in the single precision of the test bench, and the logits they must give."""
+    if X is None:
+        kind, rng = fixed.input_type, np.random.default_rng(0)
+        X = rng.uniform(kind.low, kind.high, (N_VECTORS, fixed.n_inputs))
+    else:
+        check_rows(X, fixed.n_inputs)
+    rows = np.asarray(X)[:N_VECTORS].astype(np.float32).astype(np.float64)
+    return rows, fixed.forward(rows)
+
+
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """hls4ml prints progress and problems alike: drop the one, turn the other into warnings."""
@@ -328,10 +301,10 @@ def _quiet() -> Iterator[None]:
     finally:
         for line in said.getvalue().splitlines():
             if line.strip() and not line.startswith(_CHATTER):
-                warnings.warn(f"hls4ml: {line.strip()}", UserWarning, stacklevel=4)
+                warn(f"hls4ml: {line.strip()}")
 
 
-def _write(model: Any, target: Path, overwrite: bool) -> None:
+def _write(model: Any, target: Path, overwrite: bool, vectors: tuple[F64, F64]) -> None:
     """Write the project beside `target`, then put it in place."""
     settings = model.config.config
     try:
@@ -341,5 +314,8 @@ def _write(model: Any, target: Path, overwrite: bool) -> None:
             settings["OutputDir"] = str(target)
             with open(draft / CONFIG, "w", encoding="utf-8") as file:  # the only file that says where it is
                 require("yaml", "hls4ml").dump(settings, file)
+            (draft / "tb_data").mkdir(exist_ok=True)
+            for name, rows in zip(("tb_input_features", "tb_output_predictions"), vectors, strict=True):
+                np.savetxt(draft / "tb_data" / f"{name}.dat", rows, fmt="%.17g")
     finally:
         settings["OutputDir"] = str(target)

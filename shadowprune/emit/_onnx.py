@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .._checks import check_network, check_rows
 from .._extras import require
-from ._checks import check_network, check_rows
+from ..fixedpoint import SLOPE
 from ._files import check_file, write_golden, written
-from ._plan import SLOPE
 
 if TYPE_CHECKING:
     from ..network import Network

@@ -1,4 +1,4 @@
-"""What every emitter asks of the network and of names."""
+"""What is asked of a network, of rows and of names before anything is made of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._plan import ACTIVATIONS
+from .network import ACTIVATIONS
 
 
 def check_network(network: Any) -> None:
