@@ -164,7 +164,7 @@ def test_other_tables_agree_with_float(workshop, activation):
     with warnings.catch_warnings():
         warnings.simplefilter("error" if activation == "linear" else "ignore")
         model = compiled(net, workshop / f"quartus_{activation}", backend="Quartus")
-    assert rms(model, net) < 0.01
+    assert rms(model, net) < 0.015
 
 
 @needs_compiler
