@@ -14,6 +14,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402
 from matplotlib.colors import same_color, to_rgb  # noqa: E402
 
+import shadowprune as sp  # noqa: E402
 from shadowprune import metrics, plots  # noqa: E402
 
 
@@ -118,3 +119,137 @@ def test_a_missing_package_says_what_to_install(monkeypatch, hidden):
     monkeypatch.setitem(sys.modules, hidden, None)
     with pytest.raises(ImportError, match=r'pip install "shadowprune\[plot\]"'):
         plots.rejection_vs_efficiency({"a": sample()})
+
+
+# --- budgets
+
+
+def entries(seeds=3):
+    """What a scan returns, of four budgets: widths that differ between the seeds, one rejection infinite."""
+    found = []
+    for nodes in (8, 20, 60, 180):
+        for seed in range(seeds):
+            first = nodes // 2 + seed - 1
+            widths = [10, first, nodes - first, 1]
+            rejection = None if (nodes, seed) == (180, 0) else 3.0 * nodes + seed
+            found.append({"nodes_asked": nodes, "widths": widths, "seed": seed, "rejection_50": rejection})
+    return found
+
+
+@pytest.fixture(scope="module")
+def trained():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(600, 8))
+    y = X[:, 2] - X[:, 5] > 0
+    return [
+        sp.ShadowClassifier((12, 12), 10, n_inputs=n, max_iter=20, random_state=seed).fit(X, y)
+        for n in (6, 3, 2)
+        for seed in range(2)
+    ]
+
+
+def test_gates_over_time_are_the_history_layer_by_layer(trained):
+    clf = trained[0]
+    ax = plots.gates_over_time(clf.history_, clf.support_)
+    drawn = ax.collections[0].get_array().reshape(8 + 24, -1)
+    assert drawn.shape[1] == len(clf.history_.gates) + 1
+    for epoch, gates in enumerate(clf.history_.gates):
+        for found, wanted in zip(np.split(drawn[:, epoch], [8, 20]), np.split(gates, [8, 20]), strict=True):
+            np.testing.assert_allclose(np.sort(found), np.sort(wanted))
+    assert drawn[:, -1].sum() == 16
+    assert all((np.diff(part) >= 0).all() for part in np.split(drawn[:, -1], [8, 20]))  # kept ones on top
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["inputs", "layer 1", "layer 2"]
+    assert ax.get_xticklabels()[-1].get_text() == "hard"
+    ax.figure.canvas.draw()
+
+
+def test_layers_without_a_shadow_are_left_out():
+    rng = np.random.default_rng(0)
+    clf = sp.ShadowClassifier((6, 5), 3, prune_layers=[1], max_iter=10, random_state=0)
+    clf.fit(rng.normal(size=(100, 4)), np.arange(100) % 2)
+    ax = plots.gates_over_time(clf.history_, clf.support_)
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["layer 2"]
+    with pytest.raises(ValueError, match="support has 2 nodes, the gates in history are 15"):
+        plots.gates_over_time(clf.history_, [np.ones(2, bool)])
+    clf.history_.gates.clear()
+    with pytest.raises(ValueError, match="history holds no gates"):
+        plots.gates_over_time(clf.history_, clf.support_)
+
+
+def test_widths_are_means_with_spread(trained):
+    ax = plots.widths_vs_budget(entries())
+    first, second = ax.containers
+    x, y = second.lines[0].get_data()
+    np.testing.assert_allclose(x, np.array([8, 20, 60, 180]) * 1.012**0.5)
+    np.testing.assert_allclose(y, [4, 10, 30, 90])
+    bars = second.lines[2][0].get_segments()
+    np.testing.assert_allclose([top[1] - bottom[1] for bottom, top in bars], 2.0)  # a spread of one each way
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["equal", "layer 1", "layer 2"]
+    assert ax.get_xscale() == ax.get_yscale() == "log"
+    again = plots.widths_vs_budget([clf.network_ for clf in trained], ax=plt.figure().add_subplot())
+    other = plots.widths_vs_budget(trained, legend=False)
+    np.testing.assert_array_equal(again.lines[0].get_data(), other.lines[0].get_data())
+    assert first.lines[0].get_data()[1][0] == pytest.approx(4)
+    assert other.get_legend() is None
+    ax.figure.canvas.draw()
+
+
+@pytest.mark.parametrize("size", ["nodes", "multiplications"])
+def test_rejection_against_size(size):
+    ax = plots.rejection_vs_size({"shadow": entries(), "one run": entries(1)[:3]}, size=size)
+    several, single = ax.containers
+    x, y = several.lines[0].get_data()
+    np.testing.assert_allclose(y, [25, 61, 181, 541.5])  # the infinite one is left out of the last mean
+    if size == "nodes":
+        np.testing.assert_array_equal(x, [8, 20, 60, 180])
+    else:
+        multiplications = [10 * a + a * b + b for a, b in ((3, 5), (4, 4), (5, 3))]
+        assert x[0] == pytest.approx(np.mean(multiplications))
+    np.testing.assert_allclose(single.lines[0].get_data()[1], [24, 60, 180])
+    spread = [top[1] - bottom[1] for bottom, top in several.lines[2][-1].get_segments()]
+    np.testing.assert_allclose(spread, [2, 2, 2, 2**0.5])
+    assert ax.get_ylabel() == r"$1/\varepsilon_{\mathrm{B}}$ at $\varepsilon_{\mathrm{S}}=0.5$"
+    low, high = ax.get_xlim()
+    assert low < x.min() and high > x.max()
+    ax.figure.canvas.draw()
+
+
+def test_inputs_that_survive_longest_are_on_top(trained):
+    ax = plots.inputs_vs_budget(trained)
+    drawn = ax.collections[0].get_array().reshape(8, 3)
+    np.testing.assert_allclose(drawn.sum(axis=0), [6, 3, 2])
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["6", "3", "2"]
+    assert {t.get_text() for t in ax.get_yticklabels()[-2:]} == {"x2", "x5"}
+    assert (np.diff(drawn[:, -1]) >= 0).all()
+    ax.figure.canvas.draw()
+    masks = [np.array([True, False, True]), np.array([False, False, True])]
+    _, given = plt.subplots()
+    assert plots.inputs_vs_budget(masks, ["mass", "pt", "tau"], given) is given
+    assert [t.get_text() for t in given.get_yticklabels()] == ["pt", "mass", "tau"]
+    assert len(given.figure.axes) == 1  # one training each: nothing to shade, no colour bar
+
+
+def test_mistakes_in_budget_plots_are_named():
+    with pytest.raises(ValueError, match="entries must hold at least one network"):
+        plots.widths_vs_budget([])
+    with pytest.raises(
+        TypeError, match="must hold fitted estimators, networks or entries of a scan, got int"
+    ):
+        plots.widths_vs_budget([3])
+    with pytest.raises(ValueError, match="same number of layers"):
+        plots.widths_vs_budget([sp.Network([2, 3, 1]), sp.Network([2, 3, 3, 1])])
+    with pytest.raises(ValueError, match='size must be "nodes" or "multiplications"'):
+        plots.rejection_vs_size({"a": entries()}, size="area")
+    with pytest.raises(ValueError, match=r"entries\['a'\] has no rejection_30; an entry holds nodes_asked"):
+        plots.rejection_vs_size({"a": entries()}, efficiency=0.3)
+    with pytest.raises(ValueError, match=r"entries\['a'\] holds no network with a finite rejection_50"):
+        plots.rejection_vs_size({"a": [{"widths": [2, 2, 1], "rejection_50": None}]})
+    with pytest.raises(ValueError, match="entries must hold at least one name"):
+        plots.rejection_vs_size({})
+    with pytest.raises(ValueError, match="selections must hold at least one"):
+        plots.inputs_vs_budget([])
+    with pytest.raises(ValueError, match="all be of the same inputs"):
+        plots.inputs_vs_budget([np.ones(3, bool), np.ones(4, bool)])
+    with pytest.raises(ValueError, match="names must hold 3 names, got 2"):
+        plots.inputs_vs_budget([np.ones(3, bool)], ["a", "b"])
+    assert plt.get_fignums() == []

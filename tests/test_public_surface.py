@@ -42,7 +42,10 @@ NAMES = {
     "emit": ["hls4ml", "keras", "onnx"],
     "losses": ["binary_crossentropy", "categorical_crossentropy", "squared_error"],
     "metrics": ["background_rejection"],
-    "plots": ["rejection_vs_efficiency"],
+    "plots": [
+        *["rejection_vs_efficiency", "rejection_vs_size", "gates_over_time", "widths_vs_budget"],
+        "inputs_vs_budget",
+    ],
     "quantize": [],
 }
 
