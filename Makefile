@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 SOURCES := pyproject.toml setup.py $(wildcard csrc/*.[ch] csrc/*/*.[ch])
 
-.PHONY: help figure1 quick test lint format bench clean
+.PHONY: help figure1 quick test lint format bench guard clean
 .DELETE_ON_ERROR:
 
 help:
@@ -18,7 +18,8 @@ help:
 	@echo 'make test      every test and the notebooks'
 	@echo 'make lint      ruff, clang-format, mypy, codespell, nbstripout'
 	@echo 'make format    what of lint can be done by the tools themselves'
-	@echo 'make bench     training speed beside NumPy by hand and PyTorch, into bench/'
+	@echo 'make bench     speed and size beside PyTorch, JAX, Keras and others, into bench/ (20 min)'
+	@echo 'make guard     instructions the C core executes, against those stored (needs valgrind)'
 	@echo 'make clean     remove what was built, .venv included'
 
 figure1: $(VENV)/.figure1
@@ -45,7 +46,10 @@ format: $(VENV)/.lint
 	$(BIN)/nbstripout notebooks/*.ipynb
 
 bench: $(VENV)/.bench
-	$(BIN)/python -m benchmarks.training --out bench
+	$(BIN)/python -m benchmarks --out bench
+
+guard: $(VENV)/.built
+	$(BIN)/python -m benchmarks.instructions
 
 clean:
 	rm -rf $(VENV) build dist bench shadowprune.egg-info shadowprune/*.so
@@ -75,4 +79,4 @@ $(VENV)/.figure1 $(VENV)/.test $(VENV)/.lint $(VENV)/.bench: pyproject.toml | $(
 	@echo 'Installing the extras $(EXTRAS)'
 	@$(PIP) 'shadowprune[$(EXTRAS)]' $(MORE)
 	@touch $@
-$(VENV)/.bench: MORE = torch==2.13.0
+$(VENV)/.bench: MORE = -r benchmarks/requirements.txt

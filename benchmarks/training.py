@@ -1,185 +1,237 @@
-"""Training speed beside the peers of `benchmarks.peers`, on one processor: ``python -m benchmarks.training``.
+"""Training speed: peers interleaved with ours, one process per peer and number of threads, pinned.
 
-Repetitions are interleaved (A B C A B C), because the machine's speed drifts; a ratio compares times of one
-repetition. All peers start from the same weights and see the same batches, and before the clock starts their
-losses after some steps must agree: a peer that did other work would be no peer.
+Repetitions go A B C A B C, because the machine's clock drifts, and a ratio compares times of one
+repetition. All peers start from the same weights and see the same batches; after some steps their weights
+must give the same loss, or the benchmark stops: a peer that did other work would be no peer. Around each
+repetition the worker measures the FMA peak of its own processors.
 """
 
 from __future__ import annotations
 
-import argparse
-import csv
-import json
-import os
-import platform
-import sys
-import time
 from collections.abc import Sequence
-from itertools import pairwise
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-WIDTHS = (40, 64, 64, 64, 64, 1)
-BATCHES = (128, 256, 1024, 4096)
-N_AGREE, AGREE = 30, 1e-4  # steps after which the losses are compared, relative; float32 parts ways slowly
-ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-SLOWS_NUMPY = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # NumPy shall run the kernel it would choose itself
+import numpy as np
 
+from shadowprune import _core
 
-def fair_environment() -> None:
-    """Start again, if need be, with one thread per library and OpenBLAS free to choose its kernel."""
-    wanted = {name: "1" for name in ONE_THREAD}
-    environment = {k: v for k, v in os.environ.items() if k not in SLOWS_NUMPY} | wanted
-    if environment != dict(os.environ):
-        os.execve(sys.executable, [sys.executable, "-m", "benchmarks.training", *sys.argv[1:]], environment)
+from . import peers, tables
+from .peak import WIDTHS
+from .peers import OURS, PEERS, Entry, Task, make_task
+from .trainee import Sample
+from .workers import Unavailable, Worker
 
+N_AGREE, AGREE = 30, 3e-4  # steps after which the losses are compared, relative; float32 parts ways slowly
 
-def pin() -> int | None:
-    """Stay on one processor where the system can do that; its number."""
-    if not hasattr(os, "sched_setaffinity"):
-        return None
-    cpu = max(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {cpu})
-    return cpu
+TRAINEE = f"{__package__}.trainee:Trainee"
+
+SPEED = ("shadowprune", "shadowprune, AVX2", "JAX jit + scan", "PyTorch fused Adam")
 
 
-def processor() -> str:
-    """Model name of the processor."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
+@dataclass(frozen=True)
+class Case:
+    """A network and the batches it is trained with."""
+
+    name: str
+    widths: tuple[int, ...]
+    batches: tuple[int, ...]
+    peers: tuple[str, ...] | None = None  # all by default
+    threads: tuple[int, ...] = (1, 2)
+    rows: int = 65536
 
 
-def measure(batch_size: int, rows: int, repetitions: int) -> dict[str, list[float]]:
-    """Seconds of every repetition of every peer at one batch size."""
-    import numpy as np
+PAPER = (40, 64, 64, 64, 64, 1)
+JET_TAGGER = (16, 64, 32, 32, 5)  # the LHC jet tagger of hls4ml
+WIDER = (
+    "shadowprune",
+    "shadowprune, shadow on",
+    "JAX jit + scan",
+    "PyTorch fused Adam",
+    "PyTorch compile, fused",
+)
+CURVE = (5, 8, 13, 16, 20, 24, 29, 32, 37, 40, 45, 48, 53, 56, 64, 72, 80, 96, 112, 128)
+CASES: tuple[Case, ...] = (
+    Case("paper", PAPER, (32, 128, 256, 1024, 4096, 8192)),
+    Case("4x256", (40, 256, 256, 256, 256, 1), (1024,), WIDER, rows=16384),
+    Case("4x512", (40, 512, 512, 512, 512, 1), (1024,), WIDER, rows=8192),
+    Case("jet tagger", JET_TAGGER, (128, 1024), WIDER),
+    *(Case(f"width {n}", (40, n, n, n, n, 1), (1024,), SPEED, (1,)) for n in CURVE),
+)
+QUICK: tuple[Case, ...] = (
+    Case("paper", PAPER, (1024,), rows=16384),
+    Case(
+        "jet tagger",
+        JET_TAGGER,
+        (1024,),
+        ("shadowprune", "JAX jit + scan", "PyTorch fused Adam"),
+        (1,),
+        16384,
+    ),
+    Case("width 13", (40, 13, 13, 13, 13, 1), (1024,), SPEED, (1,), 16384),
+)
 
-    from .peers import PEERS, Task, installed
+COLUMNS = {
+    "batch_size": ">6",
+    "threads": ">3",
+    "peer": "<27",
+    "mrow_per_s": ">8.3f",
+    "gflop_per_s": ">8.1f",
+    "percent_of_peak": ">7.1f",
+    "percent_of_peak_median": ">7.1f",
+    "seconds_min": ">9.4f",
+    "seconds_median": ">9.4f",
+    "ours_faster_min": ">7.2f",
+    "ours_faster_median": ">7.2f",
+}
+NAMES = {
+    "batch_size": "batch",
+    "threads": "thr",
+    "mrow_per_s": "Mrow/s",
+    "gflop_per_s": "GFLOP/s",
+    "percent_of_peak": "% peak",
+    "percent_of_peak_median": "(med)",
+    "seconds_min": "s (min)",
+    "seconds_median": "s (med)",
+    "ours_faster_min": "x (min)",
+    "ours_faster_median": "x (med)",
+}
 
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(rows, WIDTHS[0])).astype(np.float32)
-    y = (x @ rng.normal(size=(WIDTHS[0], 1)) + rng.normal(size=(rows, 1)) > 0).astype(np.float32)
-    shapes = pairwise(WIDTHS)
-    blocks = [(rng.normal(size=n_in * n_out) * np.sqrt(2 / n_in), np.zeros(n_out)) for n_in, n_out in shapes]
-    params = np.concatenate([part for block in blocks for part in block]).astype(np.float32)
-    task = Task(WIDTHS, params, x, y, batch_size, learning_rate=1e-3)
+
+def measure(
+    task: Task, workers: dict[tuple[Entry, int], Worker], rows: int, repetitions: int
+) -> dict[tuple[Entry, int], list[Sample]]:
+    """Every repetition of every worker."""
+    rng = np.random.default_rng(1)
     orders = [rng.permutation(rows).astype(np.int32) for _ in range(repetitions + 1)]
-
-    here = installed()
-    peers = [peer() for peer in PEERS if peer.package in here]
-    losses = {}
-    for peer in peers:
-        peer.start(task)
-        losses[peer.name] = peer.train(orders[0][: N_AGREE * batch_size])
-        peer.train(orders[0])  # warm caches, pages, lazy imports
-    reference = losses[peers[0].name]
-    for peer in peers:
-        loss = losses[peer.name]
-        if peer.same_work and not abs(loss - reference) <= AGREE * reference:
-            raise RuntimeError(f"{peer.name} has loss {loss:.7g}, {peers[0].name} {reference:.7g}")
-    seconds: dict[str, list[float]] = {peer.name: [] for peer in peers}
+    agree = orders[0][: min(N_AGREE, rows // task.batch_size) * task.batch_size]
+    running: dict[tuple[Entry, int], Worker] = {}
+    reference = None
+    for (entry, threads), worker in workers.items():
+        try:
+            loss = worker.ask("start", task, agree)
+        except Unavailable as error:
+            print(f"{entry.name}, {threads} threads, is left out: {error}")
+            continue
+        if reference is None:
+            reference, by = loss, entry.name
+        elif entry.same_work and not abs(loss - reference) <= AGREE * reference:
+            raise RuntimeError(
+                f"{entry.name} with {threads} threads has loss {loss:.7g}, {by} {reference:.7g}"
+            )
+        worker.ask("warm", orders[0])
+        running[entry, threads] = worker
+    samples: dict[tuple[Entry, int], list[Sample]] = {key: [] for key in running}
     for order in orders[1:]:
-        for peer in peers:
-            begin = time.perf_counter()
-            peer.train(order)
-            seconds[peer.name].append(time.perf_counter() - begin)
-    return seconds
+        for key, worker in running.items():
+            samples[key].append(worker.ask("measure", order))
+    return samples
 
 
-def summarise(batch_size: int, rows: int, seconds: dict[str, list[float]]) -> list[dict[str, Any]]:
-    """One record per peer; the first peer is the one the ratios are to."""
-    import numpy as np
-
-    n_products = sum(a * b for a, b in pairwise(WIDTHS))
-    ours = np.array(next(iter(seconds.values())))
-    return [
-        {
-            "batch_size": batch_size,
-            "peer": name,
-            "seconds_min": float(min(times)),
-            "seconds_median": float(np.median(times)),
-            "mrow_per_s": rows / min(times) / 1e6,
-            "gflop_per_s": 6 * n_products * rows / min(times) / 1e9,
-            "ratio_min": float(min(times) / ours.min()),
-            "ratio_median": float(np.median(np.array(times) / ours)),
+def summarise(
+    case: Case, task: Task, rows: int, samples: dict[tuple[Entry, int], list[Sample]]
+) -> list[tables.Record]:
+    """One record per peer and number of threads; ratios are to ours with as many threads."""
+    flop_per_row = 6 * len(task.params)  # two per weight: forward, weights' gradient, inputs' gradient
+    ours = {
+        key[1]: np.array([s.seconds for s in list_]) for key, list_ in samples.items() if key[0].name == OURS
+    }
+    records = []
+    for (entry, threads), list_ in samples.items():
+        seconds = np.array([s.seconds for s in list_]) / entry.trainings
+        peak = np.array([s.peak for s in list_])
+        speed = flop_per_row * rows / seconds / 1e9
+        record: tables.Record = {
+            "case": case.name,
+            "widths": "-".join(map(str, case.widths)),
+            "batch_size": task.batch_size,
+            "threads": threads,
+            "peer": entry.name,
+            "rows": rows,
+            "seconds_min": float(seconds.min()),
+            "seconds_median": float(np.median(seconds)),
+            "mrow_per_s": rows / float(seconds.min()) / 1e6,
+            "gflop_per_s": float(speed.max()),
+            "peak_gflop_per_s": float(peak.max()),
+            "percent_of_peak": 100 * float(speed.max() / peak.max()),
+            "percent_of_peak_median": 100 * float(np.median(speed / peak)),
+            "ours_faster_min": None,
+            "ours_faster_median": None,
+            "idle_seconds": float(sum(s.idle for s in list_)),
+            "seconds": seconds.tolist(),
+            "peaks": peak.tolist(),
         }
-        for name, times in seconds.items()
-    ]
+        if threads in ours:
+            record["ours_faster_min"] = float(seconds.min() / ours[threads].min())
+            record["ours_faster_median"] = float(np.median(seconds / ours[threads]))
+        records.append(record)
+    return records
 
 
-def show(records: Sequence[dict[str, Any]]) -> None:
-    """Print one batch size as a table."""
-    for r in records:
-        numbers = (r["mrow_per_s"], r["gflop_per_s"], 1e3 * r["seconds_min"], 1e3 * r["seconds_median"])
-        ratios = (r["ratio_min"], r["ratio_median"])
-        columns = [f"{x:9.3f}" for x in numbers[:1]] + [f"{x:9.1f}" for x in numbers[1:]]
-        columns += [f"{x:9.2f}" for x in ratios]
-        print(f"{r['batch_size']:>6} {r['peer']:<24} {' '.join(columns)}", flush=True)
+def with_prototype(library: Path | None) -> list[Entry]:
+    """The peers, the external C loop among them only if there is one."""
+    from .peers.prototype import VARIABLE
+
+    found = [entry for entry in PEERS if not entry.target.endswith(":Prototype")]
+    if library is not None:
+        (entry,) = set(PEERS) - set(found)
+        found.insert(PEERS.index(entry), replace(entry, variables={VARIABLE: str(library.resolve())}))
+    return found
 
 
-def write(out: Path, document: dict[str, Any]) -> None:
-    """training.json and training.csv, whole or not at all."""
-    out.mkdir(parents=True, exist_ok=True)
-    part = out / "training.json.part"
-    part.write_text(json.dumps(document, indent=1) + "\n")
-    os.replace(part, out / "training.json")
-    part = out / "training.csv.part"
-    with part.open("w", newline="") as stream:
-        table = csv.DictWriter(stream, list(document["results"][0]))
-        table.writeheader()
-        table.writerows(document["results"])
-    os.replace(part, out / "training.csv")
-
-
-def main() -> None:
-    """Measure, print, save."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__)
-    parser.add_argument("--out", type=Path, help="folder for training.json and training.csv")
-    parser.add_argument("--rows", type=int, default=65536, help="of one repetition (default %(default)s)")
-    parser.add_argument("--repetitions", type=int, default=9, help="default %(default)s")
-    parser.add_argument("--batch-sizes", type=int, nargs="+", default=BATCHES)
-    options = parser.parse_args()
-    if options.rows < max(options.batch_sizes) or options.repetitions < 1:
-        parser.error("--rows must hold the largest batch, --repetitions be at least 1")
-    fair_environment()
-    cpu = pin()
-
-    import shadowprune._core as core
-
-    from .peers import installed
-
-    versions = installed()
-    if "torch" not in versions:
-        print("PyTorch is not installed: its columns are left out")
-    print(f"{processor()}, pinned to {cpu}, {core.isa()}")
-    print(", ".join(f"{package} {number}" for package, number in versions.items()))
-    heads = ("Mrow/s", "GFLOP/s", "min/ms", "median/ms", "x (min)", "x (med)")
-    print(f"{'batch':>6} {'':<24} " + " ".join(f"{head:>9}" for head in heads))
-    results = []
-    for batch_size in options.batch_sizes:
-        rows = options.rows - options.rows % batch_size
-        records = summarise(batch_size, rows, measure(batch_size, rows, options.repetitions))
-        show(records)
-        results += records
-    print("x: how many times as long as shadowprune needs")
-    if options.out:
-        document = {
-            "processor": processor(),
-            "python": platform.python_version(),
-            "instruction_set": core.isa(),
-            "versions": versions,
-            "widths": WIDTHS,
-            "rows": options.rows,
-            "repetitions": options.repetitions,
-            "results": results,
-        }
-        write(options.out, document)
-        print(f"wrote {options.out / 'training.json'} and {options.out / 'training.csv'}")
-
-
-if __name__ == "__main__":
-    main()
+def run(
+    peak_library: Path,
+    *,
+    repetitions: int,
+    quick: bool = False,
+    prototype: Path | None = None,
+    cases: Sequence[str] | None = None,
+    batches: Sequence[int] | None = None,
+    threads: Sequence[int] | None = None,
+) -> list[tables.Record]:
+    """Measure and print every case; one record per case, batch, peer and number of threads."""
+    records: list[tables.Record] = []
+    with ExitStack() as stack:
+        workers: dict[tuple[Entry, int], Worker] = {}
+        for entry in with_prototype(prototype):
+            vector = WIDTHS[entry.isa or _core.isas()[-1]]
+            for count in entry.threads:
+                if (threads and count not in threads) or (
+                    quick and entry.name != OURS and count != entry.threads[0]
+                ):
+                    continue
+                try:
+                    worker = Worker(
+                        TRAINEE,
+                        entry.target,
+                        count,
+                        peak_library,
+                        vector,
+                        threads=count,
+                        variables=entry.variables,
+                    )
+                except Unavailable as error:
+                    print(f"{entry.name}, {count} threads, is left out: {error}")
+                    continue
+                workers[entry, count] = stack.enter_context(worker)
+        tables.head(COLUMNS, NAMES)
+        for case in QUICK if quick else CASES:
+            if cases and case.name not in cases:
+                continue
+            print(f"{case.name}: {'-'.join(map(str, case.widths))}")
+            for batch_size in case.batches:
+                if batches and batch_size not in batches:
+                    continue
+                task = make_task(case.widths, batch_size, case.rows)
+                taking_part = {
+                    (entry, count): worker
+                    for (entry, count), worker in workers.items()
+                    if count in case.threads and (case.peers is None or entry.name in case.peers)
+                }
+                rows = case.rows - case.rows % batch_size
+                found = summarise(case, task, rows, measure(task, taking_part, rows, repetitions))
+                tables.show(COLUMNS, found)
+                records += found
+    print(f"x: how many times as long as {peers.OURS} needs with as many threads")
+    return records
