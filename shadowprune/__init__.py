@@ -3,6 +3,7 @@
 from importlib.metadata import version as _version
 
 from . import datasets, emit, losses, metrics, plots
+from .budget import Budget
 from .estimators import ShadowClassifier, ShadowRegressor
 from .fixedpoint import FixedNetwork
 from .network import Network
@@ -15,6 +16,7 @@ __version__ = _version("shadowprune")
 __all__ = [
     "SGD",
     "Adam",
+    "Budget",
     "FixedNetwork",
     "Network",
     "ShadowClassifier",

@@ -21,11 +21,14 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 from tqdm import tqdm
 
 from ._folding import check_start, fold_inputs, unfold_inputs
+from .budget import Budget
 from .network import ACTIVATIONS, Network
 from .shadow import METHODS, ShadowNetwork
 from .training import History, Settings, train
 
 F32 = NDArray[np.float32]
+
+N_NODES = 0.7  # by default
 
 
 PARAMETERS = """hidden_layer_sizes : int or sequence of int, default=(64, 64, 64, 64)
@@ -37,6 +40,10 @@ PARAMETERS = """hidden_layer_sizes : int or sequence of int, default=(64, 64, 64
         Input features to keep, in the same way. None keeps all.
     prune_layers : sequence of int, optional
         Hidden layers under the shadow, counted from 0; all by default.
+    budget : Budget, optional
+        What may remain, in any unit: nodes per layer, multiplications, multipliers at a reuse factor, weights
+        and more, with limits per layer. In place of `n_nodes`, `n_inputs` and `prune_layers`, which are a
+        shorthand for it.
     method : {"shadow", "straight-through", "taylor"}, default="shadow"
         How nodes and inputs are chosen; see `ShadowNetwork`.
     activation : {"relu", "leaky_relu", "tanh", "sigmoid", "linear"}, default="relu"
@@ -73,6 +80,8 @@ ATTRIBUTES = """network_ : Network
         Hidden nodes of `network_`.
     widths_ : tuple of int
         Width of each hidden layer of `network_`.
+    budget_report_ : tuple of BudgetReport
+        Per budget: what was asked, what is used, and the slack between them.
     history_ : History
         Loss, open nodes, gates and more, per epoch.
     loss_curve_ : list of float
@@ -85,10 +94,11 @@ class _ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
     def __init__(
         self,
         hidden_layer_sizes: int | Sequence[int] = (64, 64, 64, 64),
-        n_nodes: float | None = 0.7,
+        n_nodes: float | None = N_NODES,
         *,
         n_inputs: float | None = None,
         prune_layers: Sequence[int] | None = None,
+        budget: Budget | None = None,
         method: str = "shadow",
         activation: str = "relu",
         alpha: float | str = "auto",
@@ -106,6 +116,7 @@ class _ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         self.n_nodes = n_nodes
         self.n_inputs = n_inputs
         self.prune_layers = prune_layers
+        self.budget = budget
         self.method = method
         self.activation = activation
         self.alpha = alpha
@@ -165,8 +176,8 @@ class _ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         X, y, sample_weight
             As for `fit`. X has all columns; those pruned away are not used.
         **parameters
-            What to change: `n_nodes`, of the nodes that are left, `n_inputs`, or both, and any other
-            parameter.
+            What to change: `n_nodes`, of the nodes that are left, `n_inputs`, or both, or `budget`, and any
+            other parameter.
 
         Returns
         -------
@@ -180,9 +191,9 @@ class _ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
             Without a budget, or as `fit`.
         """
         check_is_fitted(self)
-        if parameters.keys().isdisjoint({"n_nodes", "n_inputs"}):
-            raise ValueError("prune needs to know what to: give n_nodes=, n_inputs= or both")
-        same = {"hidden_layer_sizes": self.widths_, "n_nodes": None, "n_inputs": None}
+        if parameters.keys().isdisjoint({"n_nodes", "n_inputs", "budget"}):
+            raise ValueError("prune needs to know what to: give n_nodes=, n_inputs= or both, or budget=")
+        same = {"hidden_layer_sizes": self.widths_, "n_nodes": None, "n_inputs": None, "budget": None}
         smaller = type(self)(**self.get_params() | same)
         smaller.set_params(**parameters)
         smaller._fit(X, y, sample_weight, self.support_[0], self.network_)
@@ -203,7 +214,8 @@ class _ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         parameters = self.get_params() | {
-            "hidden_layer_sizes": self.widths_, "n_nodes": None, "n_inputs": None, "prune_layers": None
+            "hidden_layer_sizes": self.widths_, "n_nodes": None, "n_inputs": None, "prune_layers": None,
+            "budget": None,
         }  # fmt: skip
         return type(self)(**parameters)._fit(X, y, sample_weight, self.support_[0], None)
 
@@ -272,6 +284,7 @@ class _ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         self._fold_outputs(network)
         if start is not None and start.input_names is not None:
             network.input_names = [start.input_names[i] for i in np.flatnonzero(support[0])]
+        self.budget_report_ = shadow.report(support) if shadow is not None else ()
         if columns is not None:
             kept, support[0] = support[0], columns.copy()
             support[0][columns] = kept
@@ -293,6 +306,9 @@ class _ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         return network
 
     def _shadow(self, network: Network, rng: np.random.Generator) -> ShadowNetwork | None:
+        if self.budget is not None:
+            self._check_shorthand()
+            return ShadowNetwork(network, budget=self.budget, method=self.method, random_state=rng)
         if self.n_nodes is None and self.n_inputs is None:
             return None
         return ShadowNetwork(
@@ -330,6 +346,22 @@ class _ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
 
     def _loss(self) -> str:
         raise NotImplementedError
+
+    def _check_shorthand(self) -> None:
+        """A budget takes the place of n_nodes, whose default gives way; anything else must say the same."""
+        budget: Any = self.budget
+        if not isinstance(budget, Budget):
+            raise TypeError(f"budget is {budget!r}; it must be a shadowprune.Budget")
+        layers = None if self.prune_layers is None else tuple(self.prune_layers)
+        for name, value, usual, stated in (
+            ("n_nodes", self.n_nodes, N_NODES, budget.nodes),
+            ("n_inputs", self.n_inputs, None, budget.inputs),
+            ("prune_layers", layers, None, budget.layers),
+        ):
+            if value not in (None, usual, stated):
+                raise ValueError(
+                    f"{name} is {value!r}, but budget is {budget!r}; state it in the budget only"
+                )
 
     def _check_parameters(self) -> list[int]:
         sizes = self.hidden_layer_sizes
@@ -549,7 +581,7 @@ class ShadowRegressor(MultiOutputMixin, RegressorMixin, _ShadowEstimator):  # ty
 def _kept_share(shadow: ShadowNetwork | None) -> float:
     """Smallest share that one of the budgets leaves."""
     groups = shadow.groups if shadow else []
-    return min((float(g.budget(1.0) / g.budget(0.0)) for g in groups), default=1.0)
+    return min((float(g.open_part(1.0)) for g in groups), default=1.0)
 
 
 def _check_weights(sample_weight: ArrayLike | None, n: int) -> NDArray[np.float64] | None:

@@ -10,7 +10,6 @@ on the number of nodes, is that of Mascione, Cristoforetti, Di Luca, Follega and
 from __future__ import annotations
 
 import math
-import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +18,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
+from ._constraints import BudgetReport, Constraint
+from .budget import Budget, check_amount
 from .network import Network
 
 F64 = NDArray[np.float64]
@@ -31,26 +32,39 @@ METHODS = ("shadow", "straight-through", "taylor")
 
 @dataclass
 class Group:
-    """Nodes under one budget: scores, and where they stand in the network."""
+    """Nodes under one budget: what it asks, their scores, and where the score optimiser stands."""
 
-    name: str
-    index: NDArray[np.int32]  # among all gates, inputs first
-    layer: NDArray[np.int32]  # of each node: 0 inputs, 1.. hidden
-    keep: int
-    rate: float  # of the score optimiser
-    hot: float  # temperature at the start and at the end of the stage
-    cold: float
+    constraint: Constraint
     scores: F64
+    rate: float  # of the score optimiser
+    hot: float  # temperature at the start of the stage
+    cold: float = 0.02  # and at its end
     theta: float = 0.0
     gates: F64 = field(init=False)  # the last soft ones
     used: F64 = field(init=False)  # the last ones handed out: soft, or hard
     velocity: F64 = field(init=False)
     square: float = 0.0
     steps: int = 0
+    short: float = 0.0  # of the last selection: bound on the summed score it missed
 
     def __post_init__(self) -> None:
         self.gates = self.used = np.ones_like(self.scores)
         self.velocity = np.zeros_like(self.scores)
+
+    @property
+    def name(self) -> str:
+        """Which budget."""
+        return self.constraint.name
+
+    @property
+    def index(self) -> NDArray[np.int32]:
+        """Places of the nodes among all gates, inputs first."""
+        return self.constraint.index
+
+    @property
+    def layer(self) -> NDArray[np.int32]:
+        """Layer of each node: 0 inputs, 1.. hidden."""
+        return self.constraint.layer
 
     @property
     def total(self) -> int:
@@ -58,50 +72,34 @@ class Group:
         return len(self.index)
 
     def budget(self, progress: ArrayLike) -> F64:
-        """Open nodes at a progress (0..1) of the whole training: a cubic ramp from all to `keep`."""
+        """Cost of the open nodes at a progress (0..1) of the whole training: from all to the goal, cubic."""
         r = np.minimum(np.asarray(progress, float) / STAGE / RAMP, 1.0)
-        return np.asarray(self.total - (self.total - self.keep) * (1 - (1 - r) ** 3))
+        full, goal = self.constraint.full, self.constraint.goal
+        return np.asarray(full - (full - goal) * (1 - (1 - r) ** 3))
+
+    def kernel_budget(self, progress: ArrayLike) -> F64:
+        """The same without what no gate has a share in: what the C core solves for."""
+        return np.asarray(self.budget(progress) - self.constraint.offset)
+
+    def open_part(self, progress: ArrayLike) -> F64:
+        """Part of each covered layer that is open, were all of them cut alike."""
+        return self.constraint.open_part(self.budget(progress))
 
     def temperature(self, progress: ArrayLike) -> F64:
         """Temperature at a progress (0..1) of the whole training: exponential from hot to cold."""
         r = np.minimum(np.asarray(progress, float) / STAGE, 1.0)
         return np.asarray(self.hot * (self.cold / self.hot) ** r)
 
-
-def count(name: str, asked: object, total: int, least: int) -> int:
-    """Number of nodes meant by an int (exact) or a float (fraction, rounded down).
-
-    Raises
-    ------
-    TypeError
-        If it is neither.
-    ValueError
-        If it is below `least`, above `total`, NaN, or a fraction above 1.
-    """
-    if isinstance(asked, (bool, np.bool_)) or not isinstance(asked, numbers.Real):
-        raise TypeError(
-            f"{name} is {asked!r}; it must be an int (a number of nodes), a float (a fraction) or None"
-        )
-    if isinstance(asked, numbers.Integral):
-        number = int(asked)
-    else:
-        fraction = float(asked)
-        if not 0 < fraction <= 1:
-            raise ValueError(
-                f"{name} is {asked!r}; a fraction must be above 0 and at most 1 (a number of nodes is an int)"
-            )
-        # 0.7 * 10 is 7 to a physicist, whatever the last bit of 0.7 says
-        number = math.floor(fraction * total * (1 + 1e-12))
-    if not least <= number <= total:
-        shown = f"{asked!r}" if number == asked else f"{asked!r}, {number} of {total}"
-        raise ValueError(
-            f"{name} is {shown}; it must be at least {least} (one in every covered layer) and at most {total}"
-        )
-    return number
+    def select(self) -> NDArray[np.bool_]:
+        """Nodes that remain at the hard finish."""
+        keep, self.short = self.constraint.select(self.scores)
+        return keep
 
 
 class ShadowNetwork:
     """One differentiable gate per covered node, under an exact budget.
+
+    `n_nodes`, `layers`, `inputs` and `min_nodes` are a shorthand for `budget`, for node counts.
 
     Parameters
     ----------
@@ -116,6 +114,8 @@ class ShadowNetwork:
         Input features to keep, in the same way. None leaves the inputs alone.
     min_nodes : int, default=1
         Every covered layer keeps at least this many nodes.
+    budget : Budget, optional
+        What may remain, in any unit; instead of the above.
     family : {"logistic", "laplace"}, default="logistic"
         Distribution function that turns scores into gates.
     method : {"shadow", "straight-through", "taylor"}, default="shadow"
@@ -134,8 +134,10 @@ class ShadowNetwork:
     Notes
     -----
     Progress runs from 0 to 1 over the whole training. During the first 60 % gates are soft: the budget
-    falls from all nodes to `n_nodes` and the temperature from 0.3 to 0.02. After that gates are zero or
-    one: the best `min_nodes` nodes of each covered layer and then the best overall, exactly `n_nodes`.
+    falls from all nodes to `n_nodes` (from the full cost to that of the budget) and the temperature from 0.3
+    to 0.02. After that gates are zero or one. For a count: the best `min_nodes` nodes of each covered layer
+    and then the best overall, exactly `n_nodes`. For a cost: the likeliest outcome of the gates that does not
+    exceed it, filled up with the best nodes that still fit.
     """
 
     def __init__(
@@ -146,6 +148,7 @@ class ShadowNetwork:
         layers: Sequence[int] | None = None,
         inputs: float | None = None,
         min_nodes: int = 1,
+        budget: Budget | None = None,
         family: str = "logistic",
         method: str = "shadow",
         random_state: int | np.random.Generator | None = None,
@@ -154,35 +157,24 @@ class ShadowNetwork:
             raise ValueError(f"family is {family!r}; it must be 'logistic' or 'laplace'")
         if method not in METHODS:
             raise ValueError(f"method is {method!r}; it must be one of {', '.join(METHODS)}")
-        if isinstance(min_nodes, bool) or not isinstance(min_nodes, (int, np.integer)) or min_nodes < 1:
-            raise ValueError(f"min_nodes is {min_nodes!r}; it must be a whole number, at least 1")
         self.network = network
         self.family = family
         self.method = method
-        self.min_nodes = int(min_nodes)
-        self.groups: list[Group] = []
         self._hard = False
         self._progress: float | None = None
         rng = np.random.default_rng(random_state)
-        widths = network.widths
-        first = np.concatenate([[0], np.cumsum(widths[:-1])])
-        if n_nodes is not None:
-            covered = _check_layers(layers, len(widths) - 2)
-            index = np.concatenate([np.arange(first[i + 1], first[i + 2]) for i in covered])
-            layer = np.concatenate([np.full(widths[i + 1], i + 1) for i in covered])
-            least = sum(min(self.min_nodes, widths[i + 1]) for i in covered)
-            keep = count("n_nodes", n_nodes, len(index), least)
-            self.groups.append(_group("nodes", index, layer, keep, 0.02, 0.3, rng))
-        if inputs is not None:
-            keep = count("n_inputs", inputs, widths[0], 1)
-            self.groups.append(
-                _group("inputs", np.arange(widths[0]), np.zeros(widths[0]), keep, 0.05, 1.0, rng)
+        self.groups = [
+            # a feature weighs more than a node, and few are kept: slower to close, quicker to move
+            Group(
+                one, rng.normal(0, 0.01, len(one.index)), *((0.02, 0.3) if one.layer.any() else (0.05, 1.0))
             )
+            for one in _constraints(network, budget, n_nodes, layers, inputs, min_nodes)
+        ]
 
     @property
     def trivial(self) -> bool:
         """Whether every covered node stays, so that there is nothing to train."""
-        return all(group.keep == group.total for group in self.groups)
+        return all(group.constraint.trivial for group in self.groups)
 
     def gates(self, progress: float) -> list[NDArray[np.float32]]:
         """Gates at a progress of the training.
@@ -212,9 +204,9 @@ class ShadowNetwork:
             flat[:] = self._keep()
         else:
             for group in self.groups:
-                budget, temperature = float(group.budget(progress)), float(group.temperature(progress))
+                budget, temperature = float(group.kernel_budget(progress)), float(group.temperature(progress))
                 group.gates, group.theta = _core.gates(
-                    group.scores, budget, temperature, self.family, None, group.theta
+                    group.scores, budget, temperature, self.family, group.constraint.kernel, group.theta
                 )
                 flat[group.index] = group.gates
                 if self.method != "shadow":
@@ -257,51 +249,59 @@ class ShadowNetwork:
         """Nodes kept by the scores as they stand: boolean masks, the inputs' and one per hidden layer."""
         return self.network.split(self._keep())
 
+    def report(self, support: Sequence[ArrayLike] | None = None) -> tuple[BudgetReport, ...]:
+        """What each budget allows and what is used of it.
+
+        Parameters
+        ----------
+        support : list of ndarray of bool, optional
+            The nodes kept; those of `support` by default.
+
+        Returns
+        -------
+        tuple of BudgetReport
+            One per budget, with what was asked, what is used and the slack between them.
+        """
+        masks = self.support() if support is None else support
+        keep = self.network.join(list(masks), np.bool_, True, "support")
+        return tuple(g.constraint.report(keep[g.index], g.short) for g in self.groups)
+
     def _keep(self) -> NDArray[np.bool_]:
         keep = np.ones(sum(self.network.widths[:-1]), np.bool_)
         for group in self.groups:
-            keep[group.index] = _core.select(group.scores, group.layer, group.keep, self.min_nodes)
+            keep[group.index] = group.select()
         return keep
 
     def _shape(self, flat: NDArray[Any]) -> list[NDArray[Any]]:
         parts = self.network.split(flat)
-        return parts if any(group.name == "inputs" for group in self.groups) else parts[1:]
+        return parts if any((group.layer == 0).any() for group in self.groups) else parts[1:]
 
     def __repr__(self) -> str:
-        budgets = ", ".join(f"{group.keep} of {group.total} {group.name}" for group in self.groups)
+        budgets = ", ".join(str(group.constraint) for group in self.groups)
         how = self.family if self.method == "shadow" else self.method
         return f"ShadowNetwork({budgets or 'nothing covered'}, {how})"
 
 
-def _check_layers(layers: Sequence[int] | None, n_hidden: int) -> list[int]:
-    if n_hidden == 0:
-        raise ValueError("the network has no hidden layer: there is no node for n_nodes to count")
-    if layers is None:
-        return list(range(n_hidden))
-    chosen = np.asarray(layers)
-    if chosen.ndim != 1 or not len(chosen) or chosen.dtype.kind not in "iu":
-        raise ValueError(f"layers is {layers!r}; it must list hidden layers, 0 to {n_hidden - 1}")
-    if chosen.min() < -n_hidden or chosen.max() >= n_hidden or len(set(chosen % n_hidden)) < len(chosen):
-        raise ValueError(f"layers is {layers!r}; it must list hidden layers, 0 to {n_hidden - 1}, each once")
-    return sorted(int(i) for i in chosen % n_hidden)
-
-
-def _group(
-    name: str,
-    index: NDArray[Any],
-    layer: NDArray[Any],
-    keep: int,
-    rate: float,
-    hot: float,
-    rng: np.random.Generator,
-) -> Group:
-    return Group(
-        name,
-        index.astype(np.int32),
-        layer.astype(np.int32),
-        keep,
-        rate,
-        hot,
-        0.02,
-        rng.normal(0, 0.01, len(index)),
-    )
+def _constraints(
+    network: Network,
+    budget: Budget | None,
+    n_nodes: float | None,
+    layers: Sequence[int] | None,
+    inputs: float | None,
+    min_nodes: int,
+) -> list[Constraint]:
+    if budget is not None:
+        if not isinstance(budget, Budget):
+            raise TypeError(f"budget is {budget!r}; it must be a shadowprune.Budget")
+        shorthand = {"n_nodes": n_nodes, "layers": layers, "inputs": inputs}
+        for name, value in shorthand.items() if min_nodes == 1 else [("min_nodes", min_nodes)]:
+            if value is not None:
+                raise ValueError(f"{name} is {value!r} beside budget; state it in the budget")
+        return budget.constraints(network.widths)
+    for name, value in (("n_nodes", n_nodes), ("n_inputs", inputs)):
+        if value is not None:
+            check_amount(name, value)
+    if n_nodes is None and inputs is None:
+        return []
+    budget = Budget(nodes=n_nodes, inputs=inputs, layers=layers, min_nodes=min_nodes)
+    return budget.constraints(network.widths, "n_")

@@ -38,7 +38,8 @@ class History:
     gates : list of ndarray
         Gates of inputs and hidden nodes after every epoch of the gate stage, float32.
     gap : float
-        Soft-to-hard gap at the hard finish: |K - sum of the kept gates|, the largest over budgets.
+        Soft-to-hard gap at the hard finish: |K - sum of the kept gates| with K nodes kept, the largest over
+        budgets.
     """
 
     loss: list[float] = field(default_factory=list)
@@ -168,7 +169,7 @@ class _Run:
         zeros = np.zeros_like(network.params)
         self.trainer = self._trainer(network, network.params, zeros, zeros, 0)
         if self.soft and shadow:
-            groups = [(g.index, g.scores, None, g.rate) for g in shadow.groups]
+            groups = [(g.index, g.scores, g.constraint.kernel, g.rate) for g in shadow.groups]
             self.trainer.set_shadow(groups, shadow.family, shadow.method)
 
     def _trainer(self, network: Network, params: F32, m: F32, v: F32, step: int) -> _core.Trainer:
@@ -211,7 +212,7 @@ class _Run:
         budgets = temperatures = None
         groups = self.shadow.groups if self.soft and self.shadow else []
         if groups:
-            budgets = np.stack([g.budget(part) for g in groups], axis=1)
+            budgets = np.stack([g.kernel_budget(part) for g in groups], axis=1)
             temperatures = np.stack([g.temperature(part) for g in groups], axis=1)
         wanted = self._live_decay(part) if s.weight_decay is None else np.full(len(steps), s.weight_decay)
         decay = wanted.astype(np.float32)
@@ -234,15 +235,10 @@ class _Run:
 
     def _live_decay(self, part: NDArray[Any]) -> NDArray[np.float64]:
         """Weight decay of the size the network has at each step, every covered layer shrinking alike."""
-        open_part = {"nodes": np.ones_like(part), "inputs": np.ones_like(part)}
-        covered: set[int] = set()
+        open_part: dict[int, Any] = {}
         for g in self.shadow.groups if self.soft and self.shadow else []:
-            open_part[g.name] = g.budget(part) / g.total
-            covered |= set(g.layer.tolist())
-        widths = [
-            w * (open_part["nodes" if layer else "inputs"] if layer in covered else 1.0)
-            for layer, w in enumerate(self.layout.widths)
-        ]
+            open_part |= dict.fromkeys(g.layer.tolist(), g.open_part(part))
+        widths = [w * open_part.get(layer, 1.0) for layer, w in enumerate(self.layout.widths)]
         n_weights = sum(a * b for a, b in pairwise(widths))
         return np.array([live_weight_decay(n) for n in np.broadcast_to(n_weights, part.shape)])
 
@@ -264,7 +260,7 @@ class _Run:
         gates = self.trainer.gates()
         for group in shadow.groups:
             kept = group.index[keep[group.index]]
-            self.history.gap = max(self.history.gap, abs(group.keep - float(gates[kept].sum())))
+            self.history.gap = max(self.history.gap, abs(len(kept) - float(gates[kept].sum())))
         params, m, v, step = self.trainer.get_state()
         small = self.layout.reduce(support)
         params, m, v = (_core.reduce(self.layout.widths, block, keep) for block in (params, m, v))

@@ -25,6 +25,7 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 NAMES = {
     "Adam": ["step"],
+    "Budget": [],
     "SGD": ["step"],
     "FixedNetwork": ["forward", "save", "load", "widths"],
     "Network": [

@@ -119,10 +119,10 @@ def test_impossible_budgets(n_nodes, message):
 
 def test_fractions_round_down_as_a_person_would():
     net = sp.Network([4, 10, 1])
-    assert sp.ShadowNetwork(net, n_nodes=0.7).groups[0].keep == 7
-    assert sp.ShadowNetwork(net, n_nodes=0.79).groups[0].keep == 7
-    assert sp.ShadowNetwork(sp.Network([40, 64, 64, 64, 64, 1]), n_nodes=0.7).groups[0].keep == 179
-    assert sp.ShadowNetwork(net, n_nodes=1.0).groups[0].keep == 10
+    assert sp.ShadowNetwork(net, n_nodes=0.7).groups[0].constraint.keep == 7
+    assert sp.ShadowNetwork(net, n_nodes=0.79).groups[0].constraint.keep == 7
+    assert sp.ShadowNetwork(sp.Network([40, 64, 64, 64, 64, 1]), n_nodes=0.7).groups[0].constraint.keep == 179
+    assert sp.ShadowNetwork(net, n_nodes=1.0).groups[0].constraint.keep == 10
 
 
 def test_bad_arguments_name_themselves():
