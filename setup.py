@@ -42,10 +42,10 @@ if X86:
     ]
 
 INCLUDE = ["csrc", "csrc/kernels"]
-HEADERS = ["csrc/shadowprune.h", "csrc/packed.h", "csrc/kernels/kernels.h"]
+HEADERS = ["csrc/shadowprune.h", "csrc/packed.h", "csrc/team.h", "csrc/kernels/kernels.h"]
 KERNEL_PARTS = ["csrc/kernels/table.h", "csrc/kernels/tile.h", "csrc/kernels/elementwise.h"]
-CORE = ["status", "packed", "network", "shadow", "variants", "loss", "optimizer", "train", "reduce", "fixed"]
-CORE += ["kernels/dispatch"]
+CORE = ["status", "packed", "network", "shadow", "variants", "loss", "optimizer", "team", "train"]
+CORE += ["reduce", "fixed", "kernels/dispatch"]
 GLUE = ["module", "arrays", "methods", "model", "trainer", "fixed"]
 
 
@@ -92,7 +92,7 @@ setup(
             define_macros=macros + [(f"SP_HAVE_{name.upper()}", "1") for name in TARGETS],
             extra_compile_args=FLAGS,
             extra_link_args=LINK,
-            depends=[*HEADERS, "csrc/python/glue.h"],
+            depends=[*HEADERS, *KERNEL_PARTS, "csrc/python/glue.h"],
             py_limited_api=LIMITED,
         )
     ],

@@ -71,12 +71,15 @@ void sp_net_forward(const sp_net *net, const float *x, int64_t x_stride, int row
 }
 
 /* dL/dV of layer l from d (rows, width[l]) and the layer's inputs h (rows, width[l-1]). */
-static void weight_gradient(sp_net *net, int l, const float *h, int64_t h_stride, const float *d, int rows, bool add)
+static void weight_gradient(const sp_net *net, int l, const float *h, int64_t h_stride, int rows, float *block,
+                            float *grads, bool add)
 {
     const sp_layout *layout = &net->layout;
     const int n_in = layout->width[l - 1], n_out = layout->width[l];
-    float *grad = net->grad + net->weight[l];
+    const float *d = block + net->output[l];
+    float *grad = grads + net->weight[l];
     if (l > 1 && 2 * n_out <= SP_PAD) { /* few outputs: the transposed product wastes no lanes */
+        float *thin = block + net->thin;
         net->kernels->product(&(sp_product){
             .m = n_out,
             .n = in_vectors(net, n_in),
@@ -90,14 +93,14 @@ static void weight_gradient(sp_net *net, int l, const float *h, int64_t h_stride
             .start = zeros,
             .start_row = 0,
             .start_panel = 0,
-            .c = net->thin,
+            .c = thin,
             .c_row = h_stride,
             .c_panel = SP_PANEL,
             .finish = SP_KEEP_SUM,
         });
         for (int k = 0; k < n_in; k++)
             for (int j = 0; j < n_out; j++) {
-                const float sum = net->thin[j * h_stride + k];
+                const float sum = thin[j * h_stride + k];
                 grad[k * net->panel[l] + j] = add ? grad[k * net->panel[l] + j] + sum : sum;
             }
         return;
@@ -123,7 +126,7 @@ static void weight_gradient(sp_net *net, int l, const float *h, int64_t h_stride
 }
 
 /* d_{l-1} into the place of h_{l-1} (rows, width[l-1]), from d_l. */
-static void input_gradient(sp_net *net, int l, int rows, float *block)
+static void input_gradient(const sp_net *net, int l, int rows, float *block)
 {
     const sp_layout *layout = &net->layout;
     float *h = block + net->output[l - 1];
@@ -152,14 +155,13 @@ static void input_gradient(sp_net *net, int l, int rows, float *block)
     });
 }
 
-void sp_net_backward(sp_net *net, const float *x, int64_t x_stride, int rows, float *block, bool add)
+void sp_net_backward(const sp_net *net, const float *x, int64_t x_stride, int rows, float *block, float *grad, bool add)
 {
     for (int l = net->layout.n_layers; l >= 1; l--) {
-        const float *d = block + net->output[l];
-        weight_gradient(net, l, l > 1 ? block + net->output[l - 1] : x, l > 1 ? net->stride[l - 1] : x_stride, d, rows,
-                        add);
-        net->kernels->column_sums(rows, (net->layout.width[l] + SP_PAD - 1) / SP_PAD * SP_PAD, d, net->stride[l],
-                                  net->grad + net->bias[l], add);
+        weight_gradient(net, l, l > 1 ? block + net->output[l - 1] : x, l > 1 ? net->stride[l - 1] : x_stride, rows,
+                        block, grad, add);
+        net->kernels->column_sums(rows, (net->layout.width[l] + SP_PAD - 1) / SP_PAD * SP_PAD, block + net->output[l],
+                                  net->stride[l], grad + net->bias[l], add);
         if (l > 1)
             input_gradient(net, l, rows, block);
     }
@@ -169,6 +171,7 @@ void sp_net_backward(sp_net *net, const float *x, int64_t x_stride, int rows, fl
 
 struct sp_model {
     sp_net net;
+    float *grad;
     float *gates; /* of the kept forward */
     bool gated;
     float *blocks;          /* one, or those of all kept rows */
@@ -181,6 +184,7 @@ void sp_model_free(sp_model *model)
     if (!model)
         return;
     sp_net_free(&model->net);
+    free(model->grad);
     free(model->gates);
     free(model->blocks);
     free(model->u);
@@ -194,11 +198,12 @@ sp_model *sp_model_new(const sp_layout *layout)
         free(model);
         return NULL;
     }
+    model->grad = sp_floats(model->net.n_packed);
     model->gates = sp_floats(layout->n_gates);
     model->u = calloc((size_t)layout->n_gates, sizeof *model->u);
     model->blocks = sp_floats(model->net.n_block);
     model->capacity = 1;
-    if (model->gates && model->u && model->blocks)
+    if (model->grad && model->gates && model->u && model->blocks)
         return model;
     sp_model_free(model);
     return NULL;
@@ -269,10 +274,10 @@ sp_status sp_backward(sp_model *model, const float *dz, float *dparams, float *d
         float *block = model->blocks + first / SP_BLOCK_ROWS * net->n_block, *d = block + net->output[layout->n_layers];
         for (int r = 0; r < n; r++)
             memcpy(d + (int64_t)r * stride, dz + (first + r) * n_out, 4 * (size_t)n_out);
-        sp_net_backward(net, block, net->stride[0], n, block, first > 0);
+        sp_net_backward(net, block, net->stride[0], n, block, model->grad, first > 0);
     }
-    sp_net_gate_gradient(net, model->gated ? model->gates : NULL, model->u);
-    sp_net_unpack(net, net->grad, dparams);
+    sp_net_gate_gradient(net, model->gated ? model->gates : NULL, model->grad, model->u);
+    sp_net_unpack(net, model->grad, dparams);
     for (int i = 0; i < layout->n_gates; i++)
         dgates[i] = (float)model->u[i];
     sp_restore_subnormals(state);

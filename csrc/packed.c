@@ -19,7 +19,7 @@ sp_status sp_net_init(sp_net *net, const sp_layout *layout)
 {
     *net = (sp_net){.kernels = sp_kernels_in_use(), .layout = *layout};
     const int *width = layout->width;
-    int64_t n_transposed = 0, widest = 0;
+    int64_t n_transposed = 0, widest = 0, n_rows = 0;
     for (int l = 0; l <= layout->n_layers; l++) {
         const int64_t padded = round_up(width[l], width[l] < SP_PANEL ? SP_PAD : SP_PANEL);
         net->panel[l] = padded < SP_PANEL ? (int)padded : SP_PANEL;
@@ -31,32 +31,40 @@ sp_status sp_net_init(sp_net *net, const sp_layout *layout)
             net->weight[l] = net->n_packed;
             net->bias[l] = net->weight[l] + width[l - 1] * padded;
             net->n_packed = net->bias[l] + padded;
+            n_rows += width[l - 1];
         }
         if (l > 1) {
             net->transposed[l] = n_transposed;
             n_transposed += (int64_t)width[l] * round_up(width[l - 1], net->panel[l - 1]);
         }
     }
+    net->thin = net->n_block;
+    net->n_block += SP_PAD * widest;
     net->w = sp_floats(net->n_packed);
     net->folded = sp_floats(net->n_packed);
-    net->grad = sp_floats(net->n_packed);
     net->vt = sp_floats(n_transposed);
-    net->thin = sp_floats(SP_PAD * widest);
     net->v = net->w;
-    if (net->w && net->folded && net->grad && net->vt && net->thin)
-        return SP_OK;
-    sp_net_free(net);
-    return SP_NO_MEMORY;
+    net->pieces = malloc((size_t)(n_rows / SP_PIECE_ROWS + layout->n_layers) * sizeof *net->pieces);
+    if (!net->w || !net->folded || !net->vt || !net->pieces) {
+        sp_net_free(net);
+        return SP_NO_MEMORY;
+    }
+    for (int l = 1; l <= layout->n_layers; l++)
+        for (int first = 0; first < width[l - 1]; first += SP_PIECE_ROWS) {
+            const int left = width[l - 1] - first;
+            net->pieces[net->n_pieces++] = (sp_piece){l, first, left < SP_PIECE_ROWS ? left : SP_PIECE_ROWS};
+        }
+    return SP_OK;
 }
 
 void sp_net_free(sp_net *net)
 {
     free(net->w);
     free(net->folded);
-    free(net->grad);
     free(net->vt);
-    free(net->thin);
-    net->w = net->folded = net->grad = net->vt = net->thin = NULL;
+    free(net->pieces);
+    net->w = net->folded = net->vt = NULL;
+    net->pieces = NULL;
 }
 
 /* Copies between the flat and the packed form of every layer, a run of panel columns at a time. */
@@ -81,36 +89,35 @@ void sp_net_pack(const sp_net *net, const float *flat, float *packed) { copy(net
 
 void sp_net_unpack(const sp_net *net, const float *packed, float *flat) { copy(net, flat, (float *)packed, false); }
 
-void sp_net_fold(sp_net *net, const float *gates, bool transpose)
+void sp_net_fold_begin(sp_net *net, const float *gates) { net->v = gates ? net->folded : net->w; }
+
+void sp_net_fold_piece(const sp_net *net, const float *gates, bool transpose, int piece)
 {
-    const sp_layout *layout = &net->layout;
-    const sp_kernels *kernels = net->kernels;
-    net->v = gates ? net->folded : net->w;
-    for (int l = 1; l <= layout->n_layers; l++) {
-        const int n_in = layout->width[l - 1], n_out = layout->width[l], panel = net->panel[l];
-        if (gates) {
-            const float *g = gates + layout->gate[l - 1];
-            for (int j = 0; j < n_out; j += panel)
-                for (int k = 0; k < n_in; k++) {
-                    const int64_t at = net->weight[l] + (int64_t)j * n_in + (int64_t)k * panel;
-                    kernels->scale(panel, g[k], net->w + at, net->v + at);
-                }
-            memcpy(net->v + net->bias[l], net->w + net->bias[l], 4 * (size_t)n_out);
-        }
-        if (transpose && l > 1)
-            for (int j = 0; j < n_out; j += panel)
-                for (int k = 0; k < n_in; k += net->panel[l - 1]) {
-                    const int rows = n_in - k < SP_PANEL ? n_in - k : SP_PANEL;
-                    const int cols = n_out - j < SP_PANEL ? n_out - j : SP_PANEL;
-                    kernels->transpose(
-                        rows, cols, net->v + net->weight[l] + (int64_t)j * n_in + (int64_t)k * panel, panel,
-                        net->vt + net->transposed[l] + (int64_t)k * n_out + (int64_t)j * net->panel[l - 1],
-                        net->panel[l - 1]);
-                }
+    const int l = net->pieces[piece].layer, first = net->pieces[piece].first, rows = net->pieces[piece].rows;
+    const int n_in = net->layout.width[l - 1], n_out = net->layout.width[l], panel = net->panel[l];
+    const float *g = gates ? gates + net->layout.gate[l - 1] + first : NULL;
+    if (gates && first == 0)
+        memcpy(net->v + net->bias[l], net->w + net->bias[l], 4 * (size_t)round_up(n_out, panel));
+    transpose = transpose && l > 1;
+    if (!gates && !transpose)
+        return;
+    const int in_panel = net->panel[l - 1], from = first / SP_PANEL * SP_PANEL;
+    float *vt = net->vt + net->transposed[l] + (int64_t)from * n_out + (first - from);
+    for (int j = 0; j < n_out; j += panel) {
+        const int64_t at = net->weight[l] + (int64_t)j * n_in + (int64_t)first * panel;
+        net->kernels->fold(rows, n_out - j < panel ? n_out - j : panel, panel, g, net->w + at, net->v + at,
+                           transpose ? vt + (int64_t)j * in_panel : NULL, in_panel);
     }
 }
 
-void sp_net_gate_gradient(sp_net *net, const float *gates, double *u)
+void sp_net_fold(sp_net *net, const float *gates, bool transpose)
+{
+    sp_net_fold_begin(net, gates);
+    for (int piece = 0; piece < net->n_pieces; piece++)
+        sp_net_fold_piece(net, gates, transpose, piece);
+}
+
+void sp_net_gate_gradient(const sp_net *net, const float *gates, float *grad, double *u)
 {
     const sp_layout *layout = &net->layout;
     for (int l = 1; l <= layout->n_layers; l++) {
@@ -119,9 +126,49 @@ void sp_net_gate_gradient(sp_net *net, const float *gates, double *u)
             double sum = 0;
             for (int j = 0; j < layout->width[l]; j += panel) {
                 const int64_t at = net->weight[l] + (int64_t)j * n_in + (int64_t)k * panel;
-                sum += net->kernels->gate_gradient(panel, gates ? gates[first + k] : 1.0f, net->w + at, net->grad + at);
+                sum += net->kernels->gate_gradient(panel, gates ? gates[first + k] : 1.0f, net->w + at, grad + at);
             }
             u[first + k] = sum;
         }
+    }
+}
+
+void sp_net_update_piece(sp_net *net, const sp_rule *rule, float keep, const float *gates, const float *grads,
+                         int n_grads, float *m, float *v, double *u, int piece)
+{
+    const int l = net->pieces[piece].layer, first = net->pieces[piece].first, rows = net->pieces[piece].rows;
+    const int n_in = net->layout.width[l - 1], n_out = net->layout.width[l], panel = net->panel[l];
+    const int gate = net->layout.gate[l - 1] + first;
+    for (int k = 0; u && k < rows; k++)
+        u[gate + k] = 0;
+    for (int j = 0; j < n_out; j += panel) {
+        const int64_t at = net->weight[l] + (int64_t)j * n_in + (int64_t)first * panel;
+        net->kernels->update(rule, &(sp_update_job){
+                                       .rows = rows,
+                                       .n = panel,
+                                       .w = net->w + at,
+                                       .m = m + at,
+                                       .v = v + at,
+                                       .grad = grads + at,
+                                       .n_grads = n_grads,
+                                       .grad_stride = net->n_packed,
+                                       .keep = keep,
+                                       .gate = gates ? gates + gate : NULL,
+                                       .u = u ? u + gate : NULL,
+                                   });
+    }
+    if (first == 0) {
+        const int64_t at = net->bias[l];
+        net->kernels->update(rule, &(sp_update_job){
+                                       .rows = 1,
+                                       .n = round_up(n_out, panel),
+                                       .w = net->w + at,
+                                       .m = m + at,
+                                       .v = v + at,
+                                       .grad = grads + at,
+                                       .n_grads = n_grads,
+                                       .grad_stride = net->n_packed,
+                                       .keep = 1,
+                                   });
     }
 }

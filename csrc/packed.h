@@ -38,6 +38,12 @@ static inline uint64_t sp_flush_subnormals(void) { return 0; }
 static inline void sp_restore_subnormals(uint64_t state) { (void)state; }
 #endif
 
+enum { SP_PIECE_ROWS = 32 }; /* a multiple of SP_PAD that divides SP_PANEL */
+
+typedef struct {
+    int layer, first, rows; /* some rows of W of this layer; the bias belongs to the first piece */
+} sp_piece;
+
 typedef struct {
     const sp_kernels *kernels;
     sp_layout layout;
@@ -45,12 +51,13 @@ typedef struct {
     int stride[SP_MAX_LAYERS + 1]; /* floats in a row of outputs of layer l (0: inputs) */
     int64_t weight[SP_MAX_LAYERS + 1], bias[SP_MAX_LAYERS + 1], n_packed;
     int64_t transposed[SP_MAX_LAYERS + 1];
-    int64_t output[SP_MAX_LAYERS + 1], n_block;
-    float *w;    /* weights and biases */
-    float *v;    /* w with the gates folded in; w itself without gates */
-    float *vt;   /* v transposed, for the gradient of a layer's input */
-    float *grad; /* dL/dv, summed over the blocks of a batch */
-    float *folded, *thin;
+    int64_t output[SP_MAX_LAYERS + 1], thin, n_block; /* places in a block */
+    float *w;                                         /* weights and biases */
+    float *v;                                         /* w with the gates folded in; w itself without gates */
+    float *vt;                                        /* v transposed, for the gradient of a layer's input */
+    float *folded;
+    int n_pieces; /* of the work that goes over all weights */
+    sp_piece *pieces;
 } sp_net;
 
 sp_status sp_net_init(sp_net *net, const sp_layout *layout);
@@ -61,16 +68,24 @@ float *sp_floats(int64_t n); /* zeroed, aligned to 64 bytes; NULL without memory
 void sp_net_pack(const sp_net *net, const float *flat, float *packed);
 void sp_net_unpack(const sp_net *net, const float *packed, float *flat);
 
-/* v = diag(g) w, and vt if a backward pass follows. gates NULL: v = w. */
+/* v = diag(g) w, and vt if a backward pass follows. gates NULL: v = w. Whole, or after sp_net_fold_begin by pieces. */
 void sp_net_fold(sp_net *net, const float *gates, bool transpose);
+void sp_net_fold_begin(sp_net *net, const float *gates);
+void sp_net_fold_piece(const sp_net *net, const float *gates, bool transpose, int piece);
 
 /* Outputs of rows of x (row stride) through all layers into the block. */
 void sp_net_forward(const sp_net *net, const float *x, int64_t x_stride, int rows, float *block);
 
 /* From dL/dz in the block's last layer: grad [+]= dL/dv. The block's outputs are overwritten. */
-void sp_net_backward(sp_net *net, const float *x, int64_t x_stride, int rows, float *block, bool add);
+void sp_net_backward(const sp_net *net, const float *x, int64_t x_stride, int rows, float *block, float *grad,
+                     bool add);
 
 /* grad: dL/dv -> dL/dw = diag(g) dL/dv; u_k = dL/dg_k = sum_n dL/dv_kn w_kn. gates NULL: ones. */
-void sp_net_gate_gradient(sp_net *net, const float *gates, double *u);
+void sp_net_gate_gradient(const sp_net *net, const float *gates, float *grad, double *u);
+
+/* One step of the optimiser on the rows of a piece, from dL/dv = the sum of n_grads blocks one after the other in
+   grads; u as above, unless NULL. Weights are first multiplied by keep, biases are not. */
+void sp_net_update_piece(sp_net *net, const sp_rule *rule, float keep, const float *gates, const float *grads,
+                         int n_grads, float *m, float *v, double *u, int piece);
 
 #endif

@@ -21,9 +21,27 @@
 
 enum { MAX_ITERATIONS = 400, PIECE = 64 };
 #define SMALL 1e-7
+#define NEAR 8 /* temperatures: a step this short from a warm start needs no bracket */
 
 /* F' where F = g: the slope of both families follows from the gate, without another exponential. */
-static double slope_at(sp_family family, double g) { return family == SP_LOGISTIC ? g * (1 - g) : fmin(g, 1 - g); }
+static double slope_at(sp_family family, double g)
+{
+    if (family == SP_LOGISTIC)
+        return g * (1 - g);
+    return g < 0.5 ? g : 1 - g;
+}
+
+/* Where the last gate is one to the last bit, and where the last is zero. */
+static void bracket(int n, const double *score, double temperature, double *low, double *high)
+{
+    *low = *high = score[0];
+    for (int i = 1; i < n; i++) {
+        *low = score[i] < *low ? score[i] : *low;
+        *high = score[i] > *high ? score[i] : *high;
+    }
+    *low -= 40 * temperature;
+    *high += 750 * temperature;
+}
 
 static bool has_pairs(const sp_cost *cost) { return cost && cost->n_layers > 0; }
 
@@ -57,8 +75,9 @@ static void fixed_widths(const sp_cost *cost, double *width)
 static void cost_range(const sp_cost *cost, int n, double *none, double *all)
 {
     double width[SP_MAX_LAYERS + 1];
-    *none = *all = 0;
-    for (int i = 0; i < n; i++)
+    *none = 0;
+    *all = cost ? 0 : n;
+    for (int i = 0; cost && i < n; i++)
         *all += linear(cost, i);
     if (has_pairs(cost)) {
         fixed_widths(cost, width);
@@ -103,24 +122,19 @@ static double cost_at(sp_family family, int n, const double *score, const sp_cos
 sp_status sp_gates(sp_family family, int n, const double *score, const sp_cost *cost, double budget, double temperature,
                    double *theta, double *gate)
 {
-    double none, total, low = INFINITY, high = -INFINITY;
+    double none, total, low = -INFINITY, high = INFINITY, at = *theta;
     cost_range(cost, n, &none, &total);
-    for (int i = 0; i < n; i++) {
-        low = fmin(low, score[i]);
-        high = fmax(high, score[i]);
-    }
     if (!(budget > none) || budget > total * (1 + 1e-12))
         return SP_BAD_BUDGET;
     if (budget >= total * (1 - 1e-12)) { /* every node open: no finite theta, and none needed */
         for (int i = 0; i < n; i++)
             gate[i] = 1;
-        *theta = low - 800 * temperature;
+        bracket(n, score, temperature, &low, &high);
+        *theta = low;
         return SP_OK;
     }
-    low -= 40 * temperature;   /* F = 1 to the last bit for all */
-    high += 750 * temperature; /* F = 0 */
     const double tolerance = 1e-12 * total;
-    double at = *theta > low && *theta < high ? *theta : 0.5 * (low + high);
+    bool bracketed = false;
     for (int iteration = 0; iteration < MAX_ITERATIONS; iteration++) {
         double fall;
         const double excess = cost_at(family, n, score, cost, at, temperature, gate, &fall) - budget;
@@ -131,14 +145,18 @@ sp_status sp_gates(sp_family family, int n, const double *score, const sp_cost *
         const double newton = at + excess * temperature / fall;
         if (fabs(newton - at) <= SMALL * temperature) {
             for (int i = 0; i < n; i++)
-                gate[i] -= slope_at(family, gate[i]) * excess / fall;
+                gate[i] -= slope_at(family, gate[i]) * (excess / fall);
             *theta = newton;
             return SP_OK;
         }
+        if (!bracketed && !(fabs(newton - at) <= NEAR * temperature)) {
+            bracket(n, score, temperature, &low, &high);
+            bracketed = true;
+        }
         if (excess > 0)
-            low = at;
+            low = at > low ? at : low;
         else
-            high = at;
+            high = at < high ? at : high;
         const double next = newton > low && newton < high ? newton : 0.5 * (low + high);
         if (next == at) { /* low and high are neighbours: no double meets the budget better */
             *theta = at;
@@ -166,9 +184,9 @@ void sp_gates_backward(sp_family family, int n, const double *gate, const sp_cos
         fall += dscore[i] * (linear(cost, i) + (products ? price[cost->layer[i]] : 0));
         up += dscore[i] * u[i];
     }
-    const double mu = fall > 0 ? up / fall : 0;
+    const double mu = fall > 0 ? up / fall : 0, inverse = 1 / temperature;
     for (int i = 0; i < n; i++)
-        dscore[i] *= (u[i] - (linear(cost, i) + (products ? price[cost->layer[i]] : 0)) * mu) / temperature;
+        dscore[i] *= (u[i] - (linear(cost, i) + (products ? price[cost->layer[i]] : 0)) * mu) * inverse;
 }
 
 double sp_scores_step(int n, double *score, const double *grad, double *velocity, double square, int64_t step,

@@ -16,6 +16,7 @@
 typedef enum {
     SP_OK = 0,
     SP_NO_MEMORY,
+    SP_NO_THREADS,    /* the system gives no more */
     SP_BAD_SHAPE,     /* no layers, too many, or a width out of range */
     SP_BAD_BUDGET,    /* below what the gates can reach, or above */
     SP_NOT_CONVERGED, /* the gate solver */
@@ -205,7 +206,9 @@ void sp_fixed_forward(const sp_fixed_net *net, const double *x, int64_t rows, in
 
 typedef struct sp_trainer sp_trainer; /* weights, moments, scores and scratch memory of one training */
 
-sp_trainer *sp_trainer_new(const sp_layout *layout, sp_loss loss, const sp_optimizer *optimizer, int64_t batch_size);
+/* n_threads share out each step; their number changes no bit of the result. */
+sp_status sp_trainer_new(const sp_layout *layout, sp_loss loss, const sp_optimizer *optimizer, int64_t batch_size,
+                         int n_threads, sp_trainer **trainer);
 void sp_trainer_free(sp_trainer *trainer);
 const sp_layout *sp_trainer_layout(const sp_trainer *trainer);
 int64_t sp_trainer_batch_size(const sp_trainer *trainer);

@@ -8,6 +8,7 @@ const char *sp_message(sp_status status)
     switch (status) {
     case SP_OK: return "no error";
     case SP_NO_MEMORY: return "out of memory";
+    case SP_NO_THREADS: return "the system gives no more threads; ask for fewer";
     case SP_BAD_SHAPE: return "widths must hold 2 to 33 numbers, each from 1 to 16777216";
     case SP_BAD_BUDGET: return "the budget is outside what the gates can reach";
     case SP_NOT_CONVERGED: return "no threshold meets the budget: the temperature is too low for these scores";

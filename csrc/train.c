@@ -1,12 +1,18 @@
 /* Training: network and shadow together, one step after the other.
  *
  *     gates at this step's budget and temperature -> fold into the weights -> forward, loss, backward over blocks of
- *     rows -> gradients of gates and weights -> optimiser -> scores
+ *     rows -> gradients of gates, optimiser -> scores
+ *
+ * A batch is cut into slices of whole blocks, each with a gradient of its own; they are added up in order. How many
+ * depends on batch and network alone, so that the threads that share them out change no bit.
  */
 #include "packed.h"
+#include "team.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+enum { MAX_SLICES = 8, SLICE_FLOATS = 1 << 18 }; /* the gradients of all slices stay in the cache */
 
 typedef struct {
     int n;
@@ -16,9 +22,13 @@ typedef struct {
     sp_cost cost;
     double *cost_block; /* linear, fixed, pair; NULL: the node count */
     int32_t *cost_layer;
-    double rate, theta, square;
+    double rate, theta, theta_before, square;
     int64_t step;
 } group;
+
+typedef struct {
+    float *block, *target, *weight; /* outputs of a block of rows, targets, weights */
+} scratch;
 
 struct sp_trainer {
     sp_net net;
@@ -26,8 +36,10 @@ struct sp_trainer {
     sp_optimizer optimizer;
     int64_t batch_size, step;
     float *m, *v; /* packed moments */
-    float *block; /* outputs of a block of rows */
-    float *target, *weight;
+    int n_slices, n_threads;
+    float *grads;     /* of each slice */
+    scratch *scratch; /* of each thread */
+    sp_team *team;    /* NULL: one thread */
     float *gates;
     double *u; /* dL/dg */
     sp_method method;
@@ -54,42 +66,67 @@ void sp_trainer_free(sp_trainer *trainer)
     if (!trainer)
         return;
     free_groups(trainer);
+    sp_team_free(trainer->team);
     sp_net_free(&trainer->net);
     free(trainer->m);
     free(trainer->v);
-    free(trainer->block);
-    free(trainer->target);
-    free(trainer->weight);
+    free(trainer->grads);
+    for (int i = 0; trainer->scratch && i < trainer->n_threads; i++)
+        free(trainer->scratch[i].block);
+    free(trainer->scratch);
     free(trainer->gates);
     free(trainer->u);
     free(trainer);
 }
 
-sp_trainer *sp_trainer_new(const sp_layout *layout, sp_loss loss, const sp_optimizer *optimizer, int64_t batch_size)
+static int slices(const sp_net *net, int64_t rows)
+{
+    const int64_t n_blocks = (rows + SP_BLOCK_ROWS - 1) / SP_BLOCK_ROWS, fit = SLICE_FLOATS / net->n_packed;
+    const int64_t most = fit < 2 ? 2 : fit < MAX_SLICES ? fit : MAX_SLICES;
+    return (int)(n_blocks < most ? n_blocks : most);
+}
+
+sp_status sp_trainer_new(const sp_layout *layout, sp_loss loss, const sp_optimizer *optimizer, int64_t batch_size,
+                         int n_threads, sp_trainer **out)
 {
     sp_trainer *trainer = calloc(1, sizeof *trainer);
     if (!trainer || sp_net_init(&trainer->net, layout)) {
         free(trainer);
-        return NULL;
+        return SP_NO_MEMORY;
     }
+    sp_net *net = &trainer->net;
     trainer->loss = loss;
     trainer->optimizer = *optimizer;
     trainer->batch_size = batch_size;
-    trainer->m = sp_floats(trainer->net.n_packed);
-    trainer->v = sp_floats(trainer->net.n_packed);
-    trainer->block = sp_floats(trainer->net.n_block);
-    trainer->target = sp_floats((int64_t)SP_BLOCK_ROWS * layout->width[layout->n_layers]);
-    trainer->weight = sp_floats(SP_BLOCK_ROWS);
+    trainer->n_slices = slices(net, batch_size);
+    trainer->n_threads = n_threads < trainer->n_slices ? n_threads : trainer->n_slices; /* more have nothing to do */
+    trainer->m = sp_floats(net->n_packed);
+    trainer->v = sp_floats(net->n_packed);
+    trainer->grads = sp_floats(trainer->n_slices * net->n_packed);
     trainer->gates = sp_floats(layout->n_gates);
     trainer->u = calloc((size_t)layout->n_gates, sizeof *trainer->u);
-    if (!trainer->m || !trainer->v || !trainer->block || !trainer->target || !trainer->weight || !trainer->gates ||
-        !trainer->u) {
+    trainer->scratch = calloc((size_t)trainer->n_threads, sizeof *trainer->scratch);
+    bool ok = trainer->m && trainer->v && trainer->grads && trainer->gates && trainer->u && trainer->scratch;
+    const int64_t n_target = (int64_t)SP_BLOCK_ROWS * layout->width[layout->n_layers];
+    for (int i = 0; ok && i < trainer->n_threads; i++) {
+        scratch *own = &trainer->scratch[i];
+        own->block = sp_floats(net->n_block + n_target + SP_BLOCK_ROWS);
+        own->target = own->block + net->n_block;
+        own->weight = own->target + n_target;
+        ok = own->block != NULL;
+    }
+    if (!ok) {
         sp_trainer_free(trainer);
-        return NULL;
+        return SP_NO_MEMORY;
+    }
+    if (trainer->n_threads > 1 && !(trainer->team = sp_team_new(trainer->n_threads))) {
+        sp_trainer_free(trainer);
+        return SP_NO_THREADS;
     }
     for (int i = 0; i < layout->n_gates; i++)
         trainer->gates[i] = 1;
-    return trainer;
+    *out = trainer;
+    return SP_OK;
 }
 
 const sp_layout *sp_trainer_layout(const sp_trainer *trainer) { return &trainer->net.layout; }
@@ -190,6 +227,9 @@ static sp_status set_gates(sp_trainer *trainer, const double *budget, const doub
 {
     for (int i = 0; i < trainer->n_groups; i++) {
         group *at = &trainer->groups[i];
+        const double before = at->theta;
+        at->theta += at->theta - at->theta_before; /* it drifts with the schedule */
+        at->theta_before = before;
         const sp_status status = sp_gates(trainer->family, at->n, at->score, at->cost_block ? &at->cost : NULL,
                                           budget[i], temperature[i], &at->theta, at->gate);
         if (status)
@@ -220,39 +260,64 @@ static void step_scores(sp_trainer *trainer, const double *temperature)
     }
 }
 
-/* grad = dL/dv over the batch; returns its mean loss. */
-static double gradient(sp_trainer *trainer, const sp_run *run, const int32_t *order, int64_t rows)
+/* --- One step, in jobs for the team ------------------------------------------------------------------------------ */
+
+typedef struct {
+    sp_trainer *trainer;
+    const sp_run *run;
+    const int32_t *order;
+    int64_t rows;
+    const float *gates; /* NULL: no shadow */
+    int n_slices;
+    sp_rule rule;
+    float keep;
+    double loss[MAX_SLICES];
+} batch;
+
+static void fold(void *context, int piece, int worker)
 {
-    sp_net *net = &trainer->net;
-    const int n_layers = net->layout.n_layers, n_in = net->layout.width[0], n_out = net->layout.width[n_layers];
-    float *block = trainer->block, *z = block + net->output[n_layers];
-    double loss = 0;
-    for (int64_t first = 0; first < rows; first += SP_BLOCK_ROWS) {
-        const int n = (int)(rows - first < SP_BLOCK_ROWS ? rows - first : SP_BLOCK_ROWS);
-        net->kernels->gather(n, n_in, run->x, order + first, block, net->stride[0]);
-        net->kernels->gather(n, n_out, run->target, order + first, trainer->target, n_out);
-        if (run->weight)
-            net->kernels->gather(n, 1, run->weight, order + first, trainer->weight, 1);
-        sp_net_forward(net, block, net->stride[0], n, block);
-        loss += sp_loss_rows(trainer->loss, n, n_out, z, net->stride[n_layers], trainer->target, n_out,
-                             run->weight ? trainer->weight : NULL, 1.0f / (float)rows, z, net->stride[n_layers]);
-        sp_net_backward(net, block, net->stride[0], n, block, first > 0);
-    }
-    return loss;
+    (void)worker;
+    const batch *b = context;
+    sp_net_fold_piece(&b->trainer->net, b->gates, true, piece);
 }
 
-static void step_weights(sp_trainer *trainer, double rate, double decay)
+/* The gradient of one slice: dL/dv, and its part of the mean loss. */
+static void gradient(void *context, int slice, int worker)
 {
-    sp_net *net = &trainer->net;
-    trainer->step++;
-    for (int l = 1; l <= net->layout.n_layers; l++) { /* weights decay, biases do not */
-        const int64_t end = l < net->layout.n_layers ? net->weight[l + 1] : net->n_packed;
-        for (int part = 0; part < 2; part++) {
-            const int64_t from = part ? net->bias[l] : net->weight[l], to = part ? end : net->bias[l];
-            sp_optimizer_step(&trainer->optimizer, to - from, net->w + from, net->grad + from, trainer->m + from,
-                              trainer->v + from, trainer->step, rate, part ? 0 : decay);
-        }
+    batch *b = context;
+    sp_trainer *trainer = b->trainer;
+    const sp_net *net = &trainer->net;
+    const sp_run *run = b->run;
+    const scratch *own = &trainer->scratch[worker];
+    const int n_layers = net->layout.n_layers, n_in = net->layout.width[0], n_out = net->layout.width[n_layers];
+    float *block = own->block, *z = block + net->output[n_layers];
+    float *grad = trainer->grads + slice * net->n_packed;
+    const int64_t n_blocks = (b->rows + SP_BLOCK_ROWS - 1) / SP_BLOCK_ROWS;
+    const int64_t begin = slice * n_blocks / b->n_slices * SP_BLOCK_ROWS;
+    const int64_t end = (slice + 1) * n_blocks / b->n_slices * SP_BLOCK_ROWS;
+    double loss = 0;
+    for (int64_t first = begin; first < end && first < b->rows; first += SP_BLOCK_ROWS) {
+        const int n = (int)(b->rows - first < SP_BLOCK_ROWS ? b->rows - first : SP_BLOCK_ROWS);
+        const int32_t *order = b->order + first;
+        net->kernels->gather(n, n_in, run->x, order, block, net->stride[0]);
+        net->kernels->gather(n, n_out, run->target, order, own->target, n_out);
+        if (run->weight)
+            net->kernels->gather(n, 1, run->weight, order, own->weight, 1);
+        sp_net_forward(net, block, net->stride[0], n, block);
+        loss += sp_loss_rows(trainer->loss, n, n_out, z, net->stride[n_layers], own->target, n_out,
+                             run->weight ? own->weight : NULL, 1.0f / (float)b->rows, z, net->stride[n_layers]);
+        sp_net_backward(net, block, net->stride[0], n, block, grad, first > begin);
     }
+    b->loss[slice] = loss;
+}
+
+static void update(void *context, int piece, int worker)
+{
+    (void)worker;
+    const batch *b = context;
+    sp_trainer *trainer = b->trainer;
+    sp_net_update_piece(&trainer->net, &b->rule, b->keep, b->gates, trainer->grads, b->n_slices, trainer->m, trainer->v,
+                        b->gates ? trainer->u : NULL, piece);
 }
 
 static sp_status one_step(sp_trainer *trainer, const sp_run *run, int64_t step, int64_t first, int64_t rows)
@@ -264,11 +329,23 @@ static sp_status one_step(sp_trainer *trainer, const sp_run *run, int64_t step, 
         if (status)
             return status;
     }
-    sp_net_fold(&trainer->net, shadow ? trainer->gates : NULL, true);
-    run->loss[step] = gradient(trainer, run, run->order + first, rows);
-    if (shadow)
-        sp_net_gate_gradient(&trainer->net, trainer->gates, trainer->u);
-    step_weights(trainer, run->rate[step], run->decay[step]);
+    batch b = {
+        .trainer = trainer,
+        .run = run,
+        .order = run->order + first,
+        .rows = rows,
+        .gates = shadow ? trainer->gates : NULL,
+        .n_slices = slices(&trainer->net, rows),
+        .rule = sp_rule_of(&trainer->optimizer, ++trainer->step, run->rate[step]),
+        .keep = (float)(1 - (double)run->rate[step] * run->decay[step]),
+    };
+    sp_net_fold_begin(&trainer->net, b.gates);
+    sp_team_run(trainer->team, fold, &b, trainer->net.n_pieces);
+    sp_team_run(trainer->team, gradient, &b, b.n_slices);
+    run->loss[step] = 0;
+    for (int i = 0; i < b.n_slices; i++)
+        run->loss[step] += b.loss[i];
+    sp_team_run(trainer->team, update, &b, trainer->net.n_pieces);
     if (shadow)
         step_scores(trainer, temperature);
     return SP_OK;

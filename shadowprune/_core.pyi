@@ -123,7 +123,9 @@ class Trainer:
         epsilon: float = 1e-8,
         momentum: float = 0.9,
         nesterov: bool = True,
-    ) -> None: ...
+        threads: int = 1,
+    ) -> None:
+        """threads share out each step; their number changes no bit of the result."""
     def set_state(self, params: F32, m: F32, v: F32, step: int) -> None: ...
     def get_state(self) -> tuple[F32, F32, F32, int]: ...
     def set_shadow(

@@ -30,6 +30,30 @@ typedef struct {
     sp_finish finish;
 } sp_product;
 
+/* An optimiser at one step. c of Adam: rate/(1 - b1^t), 1 - b1, 1 - b2, 1/sqrt(1 - b2^t), epsilon; of SGD: momentum,
+   rate, momentum or 1 (not Nesterov's). */
+typedef struct {
+    sp_optimizer_kind kind;
+    bool nesterov;
+    float c[5];
+} sp_rule;
+
+sp_rule sp_rule_of(const sp_optimizer *optimizer, int64_t step, double rate); /* optimizer.c; step counts from 1 */
+
+/* One step on rows of n floats, from the sum of n_grads gradients grad_stride floats apart. With gates the gradient is
+   that of v = diag(gate) w, and u_k += sum_n grad_kn w_kn. */
+typedef struct {
+    int rows;
+    int64_t n;
+    float *w, *m, *v;
+    const float *grad;
+    int n_grads;
+    int64_t grad_stride;
+    float keep;        /* 1 - rate decay */
+    const float *gate; /* (rows) or NULL: ones */
+    double *u;         /* (rows) or NULL */
+} sp_update_job;
+
 struct sp_kernels {
     const char *name;
     int vector; /* floats */
@@ -46,16 +70,13 @@ struct sp_kernels {
     /* out (n) [+]= column sums of d (rows, n). */
     void (*column_sums)(int rows, int n, const float *d, int64_t stride, float *out, bool add);
 
-    /* v = g w over n floats, a multiple of SP_PAD. */
-    void (*scale)(int n, float g, const float *w, float *v);
+    /* v = diag(g) w, rows of `panel` floats of which the first cols are not padding; with vt also its transpose, rows
+       of vt_row floats. g NULL: w is v, and only the transpose is made. */
+    void (*fold)(int rows, int cols, int panel, const float *g, const float *w, float *v, float *vt, int64_t vt_row);
     /* sum grad w over n floats, then grad *= g. */
     double (*gate_gradient)(int n, float g, const float *w, float *grad);
-    /* out (cols, rows) = in (rows, cols)^T; row strides in floats. */
-    void (*transpose)(int rows, int cols, const float *in, int64_t in_row, float *out, int64_t out_row);
 
-    void (*adam)(int64_t n, float *w, const float *grad, float *m, float *v, const float c[6]);
-    void (*sgd)(int64_t n, float *w, const float *grad, float *velocity, float rate, float momentum, bool nesterov,
-                float keep);
+    void (*update)(const sp_rule *rule, const sp_update_job *job);
 
     /* Contiguous, padded to SP_PAD: dz = sigmoid(z) - y, loss = softplus(z) - y z. */
     void (*binary_crossentropy)(int n, const float *z, const float *y, float *loss, float *dz);

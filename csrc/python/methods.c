@@ -9,9 +9,11 @@ int sp_raise(sp_status status)
 {
     if (status == SP_OK)
         return 0;
-    PyObject *type = status == SP_NO_MEMORY       ? PyExc_MemoryError
-                     : status == SP_NOT_CONVERGED ? PyExc_RuntimeError
-                                                  : PyExc_ValueError;
+    PyObject *type = PyExc_ValueError;
+    if (status == SP_NO_MEMORY)
+        type = PyExc_MemoryError;
+    if (status == SP_NO_THREADS || status == SP_NOT_CONVERGED)
+        type = PyExc_RuntimeError;
     PyErr_SetString(type, sp_message(status));
     return -1;
 }

@@ -1,6 +1,7 @@
 /* _core.Trainer: the state of one training. */
 #include "glue.h"
 
+#include <limits.h>
 #include <math.h>
 #include <string.h>
 
@@ -23,21 +24,21 @@ static void leave(TrainerObject *self) { atomic_flag_clear(&self->busy); }
 static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"widths", "activation", "loss",     "optimizer", "batch_size", "beta_1",
-                            "beta_2", "epsilon",    "momentum", "nesterov",  NULL};
+                            "beta_2", "epsilon",    "momentum", "nesterov",  "threads",    NULL};
     PyObject *widths;
     const char *activation, *loss_name, *optimizer_name = "adam";
-    long long batch_size = 512;
+    long long batch_size = 512, threads = 1;
     int nesterov = 1;
     sp_optimizer optimizer = {.beta_1 = 0.9, .beta_2 = 0.999, .epsilon = 1e-8, .momentum = 0.9};
     sp_layout layout;
     sp_loss loss;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Oss|sLddddp:Trainer", names, &widths, &activation, &loss_name,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Oss|sLddddpL:Trainer", names, &widths, &activation, &loss_name,
                                      &optimizer_name, &batch_size, &optimizer.beta_1, &optimizer.beta_2,
-                                     &optimizer.epsilon, &optimizer.momentum, &nesterov) ||
+                                     &optimizer.epsilon, &optimizer.momentum, &nesterov, &threads) ||
         sp_read_layout(widths, activation, &layout) || sp_read_loss(loss_name, &loss) ||
         sp_check("batch_size", (double)batch_size, 1, false) || sp_check_share("beta_1", optimizer.beta_1) ||
         sp_check_share("beta_2", optimizer.beta_2) || sp_check("epsilon", optimizer.epsilon, 0, true) ||
-        sp_check("momentum", optimizer.momentum, 0, false))
+        sp_check("momentum", optimizer.momentum, 0, false) || sp_check("threads", (double)threads, 1, false))
         return NULL;
     optimizer.nesterov = nesterov;
     if (strcmp(optimizer_name, "sgd") == 0)
@@ -48,10 +49,10 @@ static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     if (!self)
         return NULL;
     atomic_flag_clear(&self->busy);
-    self->trainer = sp_trainer_new(&layout, loss, &optimizer, batch_size);
-    if (!self->trainer) {
+    const int n_threads = threads < INT_MAX ? (int)threads : INT_MAX;
+    if (sp_raise(sp_trainer_new(&layout, loss, &optimizer, batch_size, n_threads, &self->trainer))) {
         Py_DECREF(self);
-        return PyErr_NoMemory();
+        return NULL;
     }
     return (PyObject *)self;
 }
