@@ -194,6 +194,8 @@ class _ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         if parameters.keys().isdisjoint({"n_nodes", "n_inputs", "budget"}):
             raise ValueError("prune needs to know what to: give n_nodes=, n_inputs= or both, or budget=")
         same = {"hidden_layer_sizes": self.widths_, "n_nodes": None, "n_inputs": None, "budget": None}
+        if "budget" in parameters:  # which says itself what it covers
+            same["prune_layers"] = None
         smaller = type(self)(**self.get_params() | same)
         smaller.set_params(**parameters)
         smaller._fit(X, y, sample_weight, self.support_[0], self.network_)

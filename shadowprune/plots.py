@@ -116,8 +116,10 @@ def _colors(colors: Sequence[str] | None, n: int) -> list[str]:
 def _axes(ax: Axes | None, height: float = 5.6) -> Axes:
     if ax is not None:
         return ax
+    pyplot = require("matplotlib.pyplot", "plot")
+    pyplot.draw_if_interactive()  # loads the backend: a notebook's sets rcParams that style() must not undo
     with style():
-        _, new = require("matplotlib.pyplot", "plot").subplots(figsize=(7, height), layout="constrained")
+        _, new = pyplot.subplots(figsize=(7, height), layout="constrained")
     return new  # type: ignore[no-any-return]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 
 import numpy as np
@@ -87,6 +89,29 @@ def test_rc_parameters_and_open_figures_of_others_stay(n_curves):
         assert dict(matplotlib.rcParams) != before
     assert dict(matplotlib.rcParams) == before
     assert plt.fignum_exists(mine.number)
+
+
+def test_a_notebook_stays_interactive_when_its_first_figure_is_ours(tmp_path):
+    """A notebook's backend switches interactive mode on as it is loaded: when the first figure is made."""
+    backend = (
+        "from matplotlib.backends.backend_agg import *\nimport matplotlib\nmatplotlib.interactive(True)\n"
+    )
+    (tmp_path / "notebook_backend.py").write_text(backend)
+    code = (
+        "import sys; sys.path.append(sys.argv[1])\n"
+        "import matplotlib, shadowprune\n"
+        "shadowprune.plots.inputs_vs_budget([[True, False]])\n"
+        "print(matplotlib.is_interactive())"
+    )
+    environment = os.environ | {"MPLBACKEND": "module://notebook_backend"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=True,
+    )
+    assert done.stdout == "True\n"
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 8, 12])

@@ -138,6 +138,21 @@ def test_every_count_is_exact(method):
 
 
 @pytest.mark.parametrize("method", HARD)
+def test_costs_are_never_exceeded(method):
+    x, y = training_data(n_in=6)
+    for budget in (
+        sp.Budget(multiplications=150),
+        sp.Budget(weights=0.3),
+        sp.Budget(multipliers=60, reuse_factor=2),
+    ):
+        clf = sp.ShadowClassifier((18, 12), budget=budget, method=method, max_iter=3, random_state=0).fit(
+            x, y[:, 0]
+        )
+        (report,) = clf.budget_report_
+        assert report.asked - report.next_node < report.used <= report.asked
+
+
+@pytest.mark.parametrize("method", HARD)
 def test_it_learns(method):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(4000, 12))
