@@ -45,7 +45,7 @@ INCLUDE = ["csrc", "csrc/kernels"]
 HEADERS = ["csrc/shadowprune.h", "csrc/packed.h", "csrc/team.h", "csrc/kernels/kernels.h"]
 KERNEL_PARTS = ["csrc/kernels/table.h", "csrc/kernels/tile.h", "csrc/kernels/elementwise.h"]
 CORE = ["status", "packed", "network", "shadow", "variants", "loss", "optimizer", "team", "train"]
-CORE += ["reduce", "fixed", "kernels/dispatch"]
+CORE += ["reduce", "fixed", "quantise", "kernels/dispatch"]
 GLUE = ["module", "arrays", "methods", "model", "trainer", "fixed"]
 
 

@@ -106,7 +106,7 @@ static int64_t from_double(const sp_fixed *to, double x)
     if (to->rounding == SP_RND && u - r >= 0.5) /* floor(u + 1/2) would round the sum first */
         r += 1;
     if (!to->saturates)
-        return wrapped((int64_t)fmod(r, ldexp(1, to->width)), low(to), high(to));
+        return wrapped(isfinite(r) ? (int64_t)fmod(r, ldexp(1, to->width)) : 0, low(to), high(to));
     return r >= limit ? high(to) : r < (double)low(to) ? low(to) : (int64_t)r;
 }
 

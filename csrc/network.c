@@ -67,6 +67,8 @@ void sp_net_forward(const sp_net *net, const float *x, int64_t x_stride, int row
         });
         if (hidden && !relu)
             net->kernels->activate(layout->activation, (int64_t)rows * net->stride[l], h);
+        if (hidden && net->quantiser)
+            sp_quantise(&net->quantiser->output[l], (int64_t)rows * net->stride[l], h, h);
     }
 }
 
@@ -131,6 +133,8 @@ static void input_gradient(const sp_net *net, int l, int rows, float *block)
     const sp_layout *layout = &net->layout;
     float *h = block + net->output[l - 1];
     sp_finish finish = SP_TIMES_C;
+    if (net->quantiser)
+        sp_quantise_slope(&net->quantiser->output[l - 1], (int64_t)rows * net->stride[l - 1], h);
     if (layout->activation == SP_RELU)
         finish = SP_WHERE_C_POSITIVE;
     else

@@ -89,7 +89,14 @@ void sp_net_pack(const sp_net *net, const float *flat, float *packed) { copy(net
 
 void sp_net_unpack(const sp_net *net, const float *packed, float *flat) { copy(net, flat, (float *)packed, false); }
 
-void sp_net_fold_begin(sp_net *net, const float *gates) { net->v = gates ? net->folded : net->w; }
+static float *seen(const sp_net *net) { return net->quantiser ? net->quantised : net->w; }
+
+void sp_net_fold_begin(sp_net *net, const float *gates)
+{
+    if (net->quantiser)
+        sp_quantise_weights(net, net->quantiser, net->quantised);
+    net->v = gates ? net->folded : seen(net);
+}
 
 void sp_net_fold_piece(const sp_net *net, const float *gates, bool transpose, int piece)
 {
@@ -97,7 +104,7 @@ void sp_net_fold_piece(const sp_net *net, const float *gates, bool transpose, in
     const int n_in = net->layout.width[l - 1], n_out = net->layout.width[l], panel = net->panel[l];
     const float *g = gates ? gates + net->layout.gate[l - 1] + first : NULL;
     if (gates && first == 0)
-        memcpy(net->v + net->bias[l], net->w + net->bias[l], 4 * (size_t)round_up(n_out, panel));
+        memcpy(net->v + net->bias[l], seen(net) + net->bias[l], 4 * (size_t)round_up(n_out, panel));
     transpose = transpose && l > 1;
     if (!gates && !transpose)
         return;
@@ -105,7 +112,7 @@ void sp_net_fold_piece(const sp_net *net, const float *gates, bool transpose, in
     float *vt = net->vt + net->transposed[l] + (int64_t)from * n_out + (first - from);
     for (int j = 0; j < n_out; j += panel) {
         const int64_t at = net->weight[l] + (int64_t)j * n_in + (int64_t)first * panel;
-        net->kernels->fold(rows, n_out - j < panel ? n_out - j : panel, panel, g, net->w + at, net->v + at,
+        net->kernels->fold(rows, n_out - j < panel ? n_out - j : panel, panel, g, seen(net) + at, net->v + at,
                            transpose ? vt + (int64_t)j * in_panel : NULL, in_panel);
     }
 }

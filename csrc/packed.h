@@ -43,6 +43,28 @@ enum { SP_PIECE_ROWS = 32 }; /* a multiple of SP_PAD that divides SP_PANEL */
 typedef struct {
     int layer, first, rows; /* some rows of W of this layer; the bias belongs to the first piece */
 } sp_piece;
+/* --- Quantisation-aware training (quantise.c) -------------------------------------------------------------------- */
+
+enum { SP_QUANTISED_BITS = 16 };
+
+typedef struct {
+    float step, inverse, low, high; /* limits in steps */
+    sp_rounding rounding;
+} sp_grid;
+
+typedef struct {
+    sp_grid weight[SP_MAX_LAYERS + 1], output[SP_MAX_LAYERS + 1]; /* of layer l; outputs of hidden layers only */
+    float bias_step[SP_MAX_LAYERS + 1];
+} sp_quantiser;
+
+sp_status sp_quantiser_init(sp_quantiser *quantiser, int n_layers, const sp_fixed *weight, const sp_fixed *output,
+                            const int *bias_fraction);
+void sp_quantise(const sp_grid *grid, int64_t n, const float *x, float *to);
+
+/* Outputs h of a relu that saturate, which pass no gradient, become zero. */
+void sp_quantise_slope(const sp_grid *grid, int64_t n, float *h);
+
+/* --- The network ------------------------------------------------------------------------------------------------- */
 
 typedef struct {
     const sp_kernels *kernels;
@@ -58,7 +80,11 @@ typedef struct {
     float *folded;
     int n_pieces; /* of the work that goes over all weights */
     sp_piece *pieces;
+    const sp_quantiser *quantiser; /* NULL: none; hidden layers are relu */
+    float *quantised;              /* w on its grid, which then takes the place of w in v */
 } sp_net;
+
+void sp_quantise_weights(const sp_net *net, const sp_quantiser *quantiser, float *to);
 
 sp_status sp_net_init(sp_net *net, const sp_layout *layout);
 void sp_net_free(sp_net *net);

@@ -24,6 +24,7 @@ typedef enum {
     SP_BAD_ISA,       /* not built in, or this processor cannot run it */
     SP_BAD_TYPE,      /* no such fixed-point type */
     SP_TOO_WIDE,      /* fixed-point numbers that may leave 62 bits */
+    SP_NOT_RELU,      /* quantisation-aware training of another activation */
 } sp_status;
 
 const char *sp_message(sp_status status);
@@ -230,6 +231,12 @@ int sp_trainer_n_groups(const sp_trainer *trainer);
 int sp_trainer_group_size(const sp_trainer *trainer, int group);
 const double *sp_trainer_scores(const sp_trainer *trainer, int group);
 const float *sp_trainer_gates(const sp_trainer *trainer); /* (n_gates) of the last step */
+
+/* From now on the forward pass sees weights, biases and the outputs of hidden layers on these grids (quantise.c): types
+   of weights (n_layers) and outputs (n_layers - 1), at most 16 bits and saturating; biases in multiples of 2^-fraction
+   (n_layers). */
+sp_status sp_trainer_set_quantiser(sp_trainer *trainer, const sp_fixed *weight, const sp_fixed *output,
+                                   const int *bias_fraction);
 
 typedef struct {
     const float *x;       /* (n_rows, width[0]) */

@@ -16,6 +16,7 @@ const char *sp_message(sp_status status)
     case SP_BAD_ISA: return "this instruction set is not built in, or not on this processor";
     case SP_BAD_TYPE: return "a fixed-point type must have 1 to 62 bits, and -256 to 256 of them integer bits";
     case SP_TOO_WIDE: return "fixed-point numbers here may need more than 62 bits";
+    case SP_NOT_RELU: return "quantisation-aware training needs relu";
     }
     return "unknown error";
 }

@@ -46,6 +46,7 @@ struct sp_trainer {
     sp_family family;
     int n_groups;
     group *groups;
+    sp_quantiser quantiser;
 };
 
 static void free_groups(sp_trainer *trainer)
@@ -68,6 +69,7 @@ void sp_trainer_free(sp_trainer *trainer)
     free_groups(trainer);
     sp_team_free(trainer->team);
     sp_net_free(&trainer->net);
+    free(trainer->net.quantised);
     free(trainer->m);
     free(trainer->v);
     free(trainer->grads);
@@ -153,6 +155,20 @@ int64_t sp_trainer_get(const sp_trainer *trainer, float *params, float *m, float
     sp_net_unpack(&trainer->net, trainer->m, m);
     sp_net_unpack(&trainer->net, trainer->v, v);
     return trainer->step;
+}
+
+sp_status sp_trainer_set_quantiser(sp_trainer *trainer, const sp_fixed *weight, const sp_fixed *output,
+                                   const int *bias_fraction)
+{
+    sp_net *net = &trainer->net;
+    if (net->layout.activation != SP_RELU)
+        return SP_NOT_RELU;
+    if (!net->quantised && !(net->quantised = sp_floats(net->n_packed)))
+        return SP_NO_MEMORY;
+    const sp_status status =
+        sp_quantiser_init(&trainer->quantiser, net->layout.n_layers, weight, output, bias_fraction);
+    net->quantiser = status ? NULL : &trainer->quantiser;
+    return status;
 }
 
 static bool copy_cost(group *to, const sp_cost *from)

@@ -140,6 +140,9 @@ class Trainer:
         """
     def get_shadow(self) -> list[F64]:
         """Scores of each group."""
+    def set_quantiser(self, layers: Sequence[tuple[FixedSpec, int, FixedSpec | None]]) -> None:
+        """From now on weights, biases and outputs are seen in fixed point: per layer the type of the weights,
+        the fractional bits of the biases, the type of the outputs (None in the last)."""
     def run(
         self,
         x: F32,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -22,7 +22,9 @@ from tqdm import tqdm
 
 from ._folding import check_start, fold_inputs, unfold_inputs
 from .budget import Budget
+from .fixedpoint import FixedNetwork
 from .network import ACTIVATIONS, Network
+from .qat import Quantiser
 from .shadow import METHODS, ShadowNetwork
 from .training import History, Settings, train
 
@@ -67,6 +69,10 @@ PARAMETERS = """hidden_layer_sizes : int or sequence of int, default=(64, 64, 64
         Patience of early stopping, in epochs.
     standardize : bool, default=True
         Scale every column to mean 0 and variance 1 for the training, and fold this into `network_`.
+    precision : str or sequence of str, optional
+        Train for this fixed point, as in `quantize`: ``"auto:8"``, ``"fixed<8,3>"``, or one per dense layer
+        (the inputs' may come first). Columns are then standardised by powers of two; from the hard finish
+        on weights and activations are seen as fixed point holds them. Needs relu; at most 16 bits.
     random_state : int, numpy.random.RandomState or None, default=None
         Seed of weights, scores and the order of rows.
     verbose : bool, default=False
@@ -84,6 +90,9 @@ ATTRIBUTES = """network_ : Network
         Per budget: what was asked, what is used, and the slack between them.
     history_ : History
         Loss, open nodes, gates and more, per epoch.
+    fixed_network_ : FixedNetwork or None
+        With `precision`: the network in fixed point, which is what predictions are made with and what
+        the emitters take; `network_` has its weights and no other rounding.
     loss_curve_ : list of float
         Mean training loss per epoch.
     n_iter_ : int
@@ -109,6 +118,7 @@ class _ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
         standardize: bool = True,
+        precision: str | Sequence[str] | None = None,
         random_state: int | np.random.RandomState | None = None,
         verbose: bool = False,
     ) -> None:
@@ -127,6 +137,7 @@ class _ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.standardize = standardize
+        self.precision = precision
         self.random_state = random_state
         self.verbose = verbose
 
@@ -256,15 +267,16 @@ class _ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
             if weight.sum() <= 0:
                 raise ValueError("sample_weight adds up to zero or less on the rows that early stopping left")
             weight = (weight / weight.mean()).astype(np.float32)
-        scaler = StandardScaler().fit(X) if self.standardize else None
-        x = np.ascontiguousarray(X if scaler is None else scaler.transform(X), np.float32)
+        quantiser = self._quantiser(len(hidden if start is None else start.widths[1:-1]) + 1, start)
+        mean, scale, to_network = self._scaling(X, quantiser)
+        x = to_network(X)
         if self.early_stopping:
-            x_held = np.ascontiguousarray(x_held if scaler is None else scaler.transform(x_held), np.float32)
+            x_held = to_network(x_held)
 
-            def score(net: Network, inputs: NDArray[np.bool_]) -> float:
-                return self._validation_score(net.forward(x_held[:, inputs], keep=False), t_held, w_held)
+            def score(net: Network | FixedNetwork, inputs: NDArray[np.bool_]) -> float:
+                return self._validation_score(net.forward(x_held[:, inputs]), t_held, w_held)
 
-        network = self._first_network([x.shape[1], *hidden, n_outputs], start, scaler, init)
+        network = self._first_network([x.shape[1], *hidden, n_outputs], start, mean, scale, init)
         shadow = self._shadow(network, scores)
         settings = self._settings(n_rows, None if start is None else _kept_share(shadow))
         with tqdm(
@@ -279,10 +291,13 @@ class _ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
                 self._after_epoch()
 
             network, support, history = train(
-                network, shadow, x, target, weight, settings, order, score=score, progress=tick
-            )
-        if scaler is not None:
-            fold_inputs(network, scaler.mean_[support[0]], scaler.scale_[support[0]])
+                network, shadow, x, target, weight, settings, order, quantiser=quantiser, score=score,
+                progress=tick,
+            )  # fmt: skip
+        outputs = self._output_scaling()
+        self.fixed_network_ = quantiser.finish(network, support[0], *outputs) if quantiser else None
+        if mean.any() or (scale != 1).any():
+            fold_inputs(network, mean[support[0]], scale[support[0]])
         self._fold_outputs(network)
         if start is not None and start.input_names is not None:
             network.input_names = [start.input_names[i] for i in np.flatnonzero(support[0])]
@@ -293,17 +308,37 @@ class _ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         self._set_fitted(network, support, history)
         return self
 
+    def _quantiser(self, n_layers: int, start: Network | None) -> Quantiser | None:
+        if self.precision is None:
+            return None
+        return Quantiser(self.precision, n_layers, self.activation if start is None else start.activation)
+
+    def _scaling(
+        self, X: NDArray[Any], quantiser: Quantiser | None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], Callable[[NDArray[Any]], F32]]:
+        """Mean and scale of every column, and what takes rows to the network."""
+        mean, scale = np.zeros(X.shape[1]), np.ones(X.shape[1])
+        if self.standardize:
+            scaler = StandardScaler().fit(X)
+            mean, scale = scaler.mean_, scaler.scale_
+        if quantiser is not None:
+            quantiser.fit(X, mean, scale)
+            return quantiser.offset, quantiser.scale, quantiser.transform
+        if not self.standardize:
+            return mean, scale, lambda rows: np.ascontiguousarray(rows, np.float32)
+        return mean, scale, lambda rows: np.ascontiguousarray(scaler.transform(rows), np.float32)
+
     def _first_network(
-        self, widths: list[int], start: Network | None, scaler: StandardScaler | None,
-        rng: np.random.Generator,
+        self, widths: list[int], start: Network | None, mean: NDArray[np.float64],
+        scale: NDArray[np.float64], rng: np.random.Generator,
     ) -> Network:  # fmt: skip
         """Random weights, or the trained network to start from, for the columns and targets as scaled."""
         if start is None:
             return Network(widths, self.activation, rng)
         check_start(start, widths[0], widths[-1])
         network = start.copy()
-        if scaler is not None:
-            unfold_inputs(network, scaler.mean_, scaler.scale_)
+        if mean.any() or (scale != 1).any():
+            unfold_inputs(network, mean, scale)
         self._unfold_outputs(network)
         return network
 
@@ -337,7 +372,7 @@ class _ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
     def _targets(self, y: NDArray[Any]) -> tuple[F32, int]:
         raise NotImplementedError
 
-    def _validation_score(self, z: F32, target: F32, weight: NDArray[Any] | None) -> float:
+    def _validation_score(self, z: NDArray[Any], target: F32, weight: NDArray[Any] | None) -> float:
         raise NotImplementedError
 
     def _fold_outputs(self, network: Network) -> None:
@@ -345,6 +380,10 @@ class _ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
 
     def _unfold_outputs(self, network: Network) -> None:
         """The reverse."""
+
+    def _output_scaling(self) -> tuple[ArrayLike, ArrayLike]:
+        """Scale and mean of the targets."""
+        return 1.0, 0.0
 
     def _loss(self) -> str:
         raise NotImplementedError
@@ -429,6 +468,8 @@ class _ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
         if not self.support_[0].all():
             X = X[:, self.support_[0]]
+        if self.fixed_network_ is not None:
+            return self.fixed_network_.forward(X).astype(np.float32)
         return self.network_.forward(X, keep=False)
 
 
@@ -472,7 +513,7 @@ class ShadowClassifier(ClassifierMixin, _ShadowEstimator):  # type: ignore[misc]
     def _loss(self) -> str:
         return "binary_crossentropy" if len(self.classes_) == 2 else "categorical_crossentropy"
 
-    def _validation_score(self, z: F32, target: F32, weight: NDArray[Any] | None) -> float:
+    def _validation_score(self, z: NDArray[Any], target: F32, weight: NDArray[Any] | None) -> float:
         if weight is not None and weight.min() < 0:
             weight = None  # an area under a curve with negative steps is no score
         if len(self.classes_) == 2:
@@ -547,12 +588,14 @@ class ShadowRegressor(MultiOutputMixin, RegressorMixin, _ShadowEstimator):  # ty
         self._flat = y.ndim == 1
         rows = y.reshape(len(y), -1).astype(np.float64)
         self._target_scaler = StandardScaler().fit(rows)
+        if self.precision is not None:  # a shift of the binary point
+            self._target_scaler.scale_ = np.exp2(np.rint(np.log2(self._target_scaler.scale_)))
         return np.ascontiguousarray(self._target_scaler.transform(rows), np.float32), rows.shape[1]
 
     def _loss(self) -> str:
         return "squared_error"
 
-    def _validation_score(self, z: F32, target: F32, weight: NDArray[Any] | None) -> float:
+    def _validation_score(self, z: NDArray[Any], target: F32, weight: NDArray[Any] | None) -> float:
         return float(r2_score(target, z, sample_weight=weight))
 
     def _fold_outputs(self, network: Network) -> None:
@@ -564,6 +607,9 @@ class ShadowRegressor(MultiOutputMixin, RegressorMixin, _ShadowEstimator):  # ty
         w, b = network.weights[-1], network.biases[-1]
         w /= self._target_scaler.scale_
         b[:] = (b - self._target_scaler.mean_) / self._target_scaler.scale_
+
+    def _output_scaling(self) -> tuple[ArrayLike, ArrayLike]:
+        return self._target_scaler.scale_, self._target_scaler.mean_
 
     def predict(self, X: ArrayLike) -> NDArray[np.float64]:
         """Predicted values.

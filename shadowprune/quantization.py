@@ -144,7 +144,7 @@ def quantize(
     FixedNetwork(4-8-1, relu: inputs fixed<8,3>, weights fixed<8,3>, results ufixed<8,3> fixed<19,9>)
     """
     check_network(network)
-    kinds = _check_precision(precision, len(network.weights))
+    kinds = check_precision(precision, len(network.weights))
     n_inputs = network.weights[0].shape[0]
     if X is None and not all(isinstance(kind, FixedType) for kind in kinds):
         raise ValueError(
@@ -434,8 +434,14 @@ def _overflows(
 # ---- checks
 
 
-def _check_precision(precision: object, n_layers: int) -> list[Precision]:
-    """One entry for the inputs and one per dense layer."""
+def check_precision(precision: object, n_layers: int) -> list[Precision]:
+    """One entry for the inputs and one per dense layer.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If there are more or fewer, or one cannot be read.
+    """
     if isinstance(precision, str) or not isinstance(precision, Sequence):
         return [parse_precision(precision)] * (n_layers + 1)  # type: ignore[arg-type]
     kinds = [parse_precision(text) for text in precision]

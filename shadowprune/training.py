@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
+from .fixedpoint import FixedNetwork
 from .network import Network
+from .qat import Quantiser
 from .shadow import STAGE, ShadowNetwork
 
 F32 = NDArray[np.float32]
@@ -82,7 +84,8 @@ def train(
     settings: Settings,
     rng: np.random.Generator,
     *,
-    score: Callable[[Network, NDArray[np.bool_]], float] | None = None,
+    quantiser: Quantiser | None = None,
+    score: Callable[[Network | FixedNetwork, NDArray[np.bool_]], float] | None = None,
     progress: Callable[[History], None] | None = None,
 ) -> tuple[Network, list[NDArray[np.bool_]], History]:
     """Train network and shadow in one run and take the dead nodes off on the way.
@@ -100,6 +103,8 @@ def train(
     settings : Settings
     rng : numpy.random.Generator
         Order of the rows.
+    quantiser : Quantiser, optional
+        Fixed point from the hard finish on, or from where it would be; its types are then chosen.
     score : callable, optional
         Score of a network and the mask of its inputs, for early stopping: the best network since the
         hard finish is returned.
@@ -119,16 +124,17 @@ def train(
     ValueError
         If the training diverges.
     """
-    run = _Run(network, shadow, x, target, weight, settings)
+    run = _Run(network, shadow, x, target, weight, settings, quantiser)
     best: tuple[float, Network | None] = (-math.inf, None)
     waited = 0
     epoch = 0
     try:
         for epoch in range(settings.epochs):
             run.epoch(epoch, rng.permutation(len(x)).astype(np.int32))
-            if score and not run.soft:
+            if score and not run.first_stage:
                 current = run.network()
-                run.history.validation_score.append(score(current, run.support[0]))
+                seen = quantiser.fixed(current) if quantiser else current
+                run.history.validation_score.append(score(seen, run.support[0]))
                 waited += 1
                 if run.history.validation_score[-1] > best[0]:
                     best, waited = (run.history.validation_score[-1], current), 0
@@ -143,8 +149,7 @@ def train(
             RuntimeWarning,
             stacklevel=3,
         )
-    if run.soft:
-        run.harden()
+    run.end_first_stage()
     return best[1] or run.network(), run.support, run.history
 
 
@@ -153,17 +158,19 @@ class _Run:
 
     def __init__(
         self, network: Network, shadow: ShadowNetwork | None, x: F32, target: F32, weight: F32 | None,
-        settings: Settings,
+        settings: Settings, quantiser: Quantiser | None,
     ) -> None:  # fmt: skip
         self.layout = network
         self.x, self.target, self.weight = x, target, weight
         self.settings = settings
         self.shadow = shadow
+        self.quantiser = quantiser
         self.soft = shadow is not None and not shadow.trivial
+        self.first_stage = self.soft or quantiser is not None
         self.support = network.split(np.ones(sum(network.widths[:-1]), np.bool_))
         self.history = History()
         self.n_steps = settings.epochs * -(-len(x) // settings.batch_size)
-        self.finish = max(1, round(STAGE * self.n_steps)) if self.soft else 0
+        self.finish = max(1, round(STAGE * self.n_steps)) if self.first_stage else 0
         self.step = 0
         self.last = (0.0, 0.0)  # learning rate and weight decay of the last step
         zeros = np.zeros_like(network.params)
@@ -190,13 +197,13 @@ class _Run:
         losses = []
         while self.step < begin + steps:
             end = begin + steps
-            if self.soft and self.step < self.finish:
+            if self.first_stage and self.step < self.finish:
                 end = min(end, self.finish)
             rows = order[(self.step - begin) * batch : (end - begin) * batch]
             losses.append(self._advance(rows, np.arange(self.step, end)))
             self.step = end
-            if self.soft and self.step >= self.finish:
-                self.harden()
+            if self.step >= self.finish:
+                self.end_first_stage()
         self.history.loss.append(float(np.mean(np.concatenate(losses))))
         self.history.learning_rate.append(self.last[0])
         self.history.weight_decay.append(self.last[1])
@@ -246,6 +253,14 @@ class _Run:
         if not self.soft:
             return float(self.layout.n_nodes)
         return float(self.trainer.gates()[self.layout.widths[0] :].sum())
+
+    def end_first_stage(self) -> None:
+        """Gates close, grids begin; nothing to do a second time."""
+        if self.soft:
+            self.harden()
+        if self.first_stage and self.quantiser:
+            self.trainer.set_quantiser(self.quantiser.choose(self.network(), self.x))
+        self.first_stage = False
 
     def harden(self) -> None:
         """Hard finish: keep the best nodes, move weights and moments to the reduced layout."""

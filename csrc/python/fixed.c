@@ -9,7 +9,7 @@ typedef struct {
     sp_fixed_net *net;
 } FixedObject;
 
-static int read_type(PyObject *obj, sp_fixed *type)
+int sp_read_type(PyObject *obj, sp_fixed *type)
 {
     const char *rounding;
     int is_signed, saturates;
@@ -36,7 +36,7 @@ PyObject *sp_py_fixed_cast(PyObject *module, PyObject *args)
     (void)module;
     PyObject *type_obj, *x_obj;
     sp_fixed type;
-    if (!PyArg_ParseTuple(args, "OO:fixed_cast", &type_obj, &x_obj) || read_type(type_obj, &type))
+    if (!PyArg_ParseTuple(args, "OO:fixed_cast", &type_obj, &x_obj) || sp_read_type(type_obj, &type))
         return NULL;
     PyArrayObject *any = (PyArrayObject *)PyArray_FROM_O(x_obj), *x = NULL, *v = NULL;
     npy_intp free_shape[NPY_MAXDIMS];
@@ -79,7 +79,7 @@ static int read_layer(PyObject *item, sp_fixed_layer *to, PyArrayObject **held, 
     }
     if (!PyArg_ParseTuple(item, "OOiiOOOsLiO:layer", &weight, &bias, &to->weight_fraction, &to->bias_fraction, &accum,
                           &result, &output, &activation, &slope, &to->slope_fraction, &table) ||
-        read_type(accum, &to->accum) || read_type(result, &to->result) || read_type(output, &to->output) ||
+        sp_read_type(accum, &to->accum) || sp_read_type(result, &to->result) || sp_read_type(output, &to->output) ||
         sp_read_activation(activation, &to->activation) ||
         !(held[0] = sp_in(weight, "weights", NPY_INT64, 2, (npy_intp[]){*n_in, -1})) ||
         !(held[1] = sp_in_vector(bias, "bias", NPY_INT64, PyArray_DIM(held[0], 1))) ||
@@ -123,7 +123,7 @@ static PyObject *fixed_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     sp_fixed_spec spec = {0};
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOOO:Fixed", names, &input, &offset_obj, &shift_obj, &aligned,
                                      &layers_obj) ||
-        read_type(input, &spec.input))
+        sp_read_type(input, &spec.input))
         return NULL;
     const Py_ssize_t n_layers = PySequence_Size(layers_obj);
     if (n_layers < 0 || (n_layers < 1 || n_layers > SP_MAX_LAYERS ? sp_raise(SP_BAD_SHAPE) : 0))
@@ -144,7 +144,7 @@ static PyObject *fixed_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
             goto end;
     }
     if (shift_obj != Py_None) {
-        if (read_type(aligned, &spec.aligned) ||
+        if (sp_read_type(aligned, &spec.aligned) ||
             !(offset = sp_in_vector(offset_obj, "offset", NPY_INT64, layers[0].n_in)) ||
             !(shift = sp_in_vector(shift_obj, "shift", NPY_INT32, layers[0].n_in)))
             goto end;

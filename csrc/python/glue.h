@@ -64,6 +64,9 @@ int sp_read_method(const char *name, sp_method *method);
 /* value must be finite and at least (above, if open) low, or -1 and an error naming it. */
 int sp_check(const char *name, double value, double low, bool open);
 
+/* A tuple (width, integer, signed, saturates, rounding), or -1 and an error. */
+int sp_read_type(PyObject *obj, sp_fixed *type);
+
 /* 0 <= value < 1, or -1 and an error naming it. */
 int sp_check_share(const char *name, double value);
 

@@ -180,6 +180,38 @@ static PyObject *set_shadow(TrainerObject *self, PyObject *args, PyObject *kwarg
     return result;
 }
 
+static PyObject *set_quantiser(TrainerObject *self, PyObject *layers)
+{
+    const int n_layers = sp_trainer_layout(self->trainer)->n_layers;
+    sp_fixed weight[SP_MAX_LAYERS], output[SP_MAX_LAYERS];
+    int fraction[SP_MAX_LAYERS];
+    const Py_ssize_t n = PySequence_Size(layers);
+    if (n < 0)
+        return NULL;
+    if (n != n_layers) {
+        PyErr_Format(PyExc_ValueError, "layers has %zd entries; this network has %d dense layers", n, n_layers);
+        return NULL;
+    }
+    for (int l = 0; l < n_layers; l++) {
+        PyObject *item = PySequence_GetItem(layers, l), *types[2];
+        const bool ok =
+            item && PyTuple_Check(item) && PyArg_ParseTuple(item, "OiO:layer", &types[0], &fraction[l], &types[1]) &&
+            !sp_read_type(types[0], &weight[l]) && (l == n_layers - 1 || !sp_read_type(types[1], &output[l]));
+        if (item && !ok && !PyErr_Occurred())
+            PyErr_SetString(PyExc_TypeError, "a layer must be a tuple (weight type, bias fraction, output type)");
+        Py_XDECREF(item);
+        if (!ok)
+            return NULL;
+    }
+    if (enter(self))
+        return NULL;
+    const sp_status status = sp_trainer_set_quantiser(self->trainer, weight, output, fraction);
+    leave(self);
+    if (sp_raise(status))
+        return NULL;
+    Py_RETURN_NONE;
+}
+
 static PyObject *get_shadow(TrainerObject *self, PyObject *unused)
 {
     (void)unused;
@@ -328,6 +360,7 @@ static PyMethodDef methods[] = {
     {"get_state", (PyCFunction)get_state, METH_NOARGS, NULL},
     {"set_shadow", KEYWORDS(set_shadow)},
     {"get_shadow", (PyCFunction)get_shadow, METH_NOARGS, NULL},
+    {"set_quantiser", (PyCFunction)set_quantiser, METH_O, NULL},
     {"gates", (PyCFunction)gates, METH_NOARGS, NULL},
     {"run", KEYWORDS(run)},
     {0},
