@@ -38,7 +38,7 @@ def unfold_inputs(network: Network, mean: NDArray[np.float64], scale: NDArray[np
 
 
 def check_start(start: object, n_inputs: int, n_outputs: int) -> None:
-    """Refuse what a training cannot start from.
+    """Refuse what a training cannot start from; None is a fresh start.
 
     Raises
     ------
@@ -47,6 +47,8 @@ def check_start(start: object, n_inputs: int, n_outputs: int) -> None:
     ValueError
         If its inputs or outputs are too many or too few, or a parameter is not finite.
     """
+    if start is None:
+        return
     if not isinstance(start, Network):
         raise TypeError(
             f"network is a {type(start).__name__}; it must be a Network (Network.from_params takes the "

@@ -1,0 +1,496 @@
+"""What classifier and regressor share: parameters, one run of training, what is known after it."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.feature_selection import SelectorMixin
+from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+from tqdm import tqdm
+
+from ._folding import check_start, fold_inputs, unfold_inputs
+from .budget import Budget
+from .fixedpoint import FixedNetwork
+from .network import ACTIVATIONS, Network
+from .qat import Quantiser
+from .shadow import METHODS, ShadowNetwork
+from .training import History, Settings, train
+
+F32 = NDArray[np.float32]
+
+N_NODES = 0.7  # by default
+
+
+PARAMETERS = """hidden_layer_sizes : int or sequence of int, default=(64, 64, 64, 64)
+        Nodes of each hidden layer before pruning.
+    n_nodes : int, float or None, default=0.7
+        Hidden nodes to keep: an int is the exact number, a float the fraction (rounded down) of the
+        nodes in the covered layers. None trains without shadow.
+    n_inputs : int, float or None, default=None
+        Input features to keep, in the same way. None keeps all.
+    prune_layers : sequence of int, optional
+        Hidden layers under the shadow, counted from 0; all by default.
+    budget : Budget, optional
+        What may remain, in any unit: nodes per layer, multiplications, multipliers at a reuse factor, weights
+        and more, with limits per layer. In place of `n_nodes`, `n_inputs` and `prune_layers`, which are a
+        shorthand for it.
+    method : {"shadow", "straight-through", "taylor"}, default="shadow"
+        How nodes and inputs are chosen; see `ShadowNetwork`.
+    activation : {"relu", "leaky_relu", "tanh", "sigmoid", "linear"}, default="relu"
+        Activation of the hidden layers.
+    alpha : float or "auto", default="auto"
+        Decoupled weight decay. "auto" follows the live size of the network, which is less decay
+        for smaller networks.
+    batch_size : int or "auto", default="auto"
+        Rows per step. "auto" is a power of two between 32 and 512 that follows the number of rows.
+    learning_rate_init : float or "auto", default="auto"
+        Largest learning rate; it rises over the first 3 % of the steps and falls to zero as a cosine.
+        "auto" is 0.005 at 512 rows per step and falls with the square root of the batch.
+    max_iter : int or "auto", default="auto"
+        Epochs. "auto" is 30, or as many as make 3,000 steps.
+    early_stopping : bool, default=False
+        Hold rows back, return the best network since the hard finish by its score on them, and stop
+        when that has not improved for `n_iter_no_change` epochs.
+    validation_fraction : float, default=0.1
+        Part of the rows held back for early stopping.
+    n_iter_no_change : int, default=10
+        Patience of early stopping, in epochs.
+    standardize : bool, default=True
+        Scale every column to mean 0 and variance 1 for the training, and fold this into `network_`.
+    precision : str or sequence of str, optional
+        Train for this fixed point, as in `quantize`: ``"auto:8"``, ``"fixed<8,3>"``, or one per dense layer
+        (the inputs' may come first). Columns are then standardised by powers of two; from the hard finish
+        on weights and activations are seen as fixed point holds them. Needs relu; at most 16 bits.
+    random_state : int, numpy.random.RandomState or None, default=None
+        Seed of weights, scores and the order of rows.
+    verbose : bool, default=False
+        Show a progress bar."""
+
+ATTRIBUTES = """network_ : Network
+        The reduced network. It takes the user's own columns (those kept, if `n_inputs` is given).
+    support_ : list of ndarray of bool
+        Nodes kept: inputs, then each hidden layer of `hidden_layer_sizes`.
+    n_nodes_ : int
+        Hidden nodes of `network_`.
+    widths_ : tuple of int
+        Width of each hidden layer of `network_`.
+    budget_report_ : tuple of BudgetReport
+        Per budget: what was asked, what is used, and the slack between them.
+    history_ : History
+        Loss, open nodes, gates and more, per epoch.
+    fixed_network_ : FixedNetwork or None
+        With `precision`: the network in fixed point, which is what predictions are made with and what
+        the emitters take; `network_` has its weights and no other rounding.
+    loss_curve_ : list of float
+        Mean training loss per epoch.
+    n_iter_ : int
+        Epochs done."""
+
+
+class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
+    """Base of both; what is particular to labels or values is asked of the methods that raise here."""
+
+    def __init__(
+        self,
+        hidden_layer_sizes: int | Sequence[int] = (64, 64, 64, 64),
+        n_nodes: float | None = N_NODES,
+        *,
+        n_inputs: float | None = None,
+        prune_layers: Sequence[int] | None = None,
+        budget: Budget | None = None,
+        method: str = "shadow",
+        activation: str = "relu",
+        alpha: float | str = "auto",
+        batch_size: int | str = "auto",
+        learning_rate_init: float | str = "auto",
+        max_iter: int | str = "auto",
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        standardize: bool = True,
+        precision: str | Sequence[str] | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.n_nodes = n_nodes
+        self.n_inputs = n_inputs
+        self.prune_layers = prune_layers
+        self.budget = budget
+        self.method = method
+        self.activation = activation
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate_init = learning_rate_init
+        self.max_iter = max_iter
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.standardize = standardize
+        self.precision = precision
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        network: Network | None = None,
+    ) -> Self:
+        """Train, prune and reduce in one run.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, n_features)
+            Rows; any real dtype, never changed. No NaN, no infinity, not sparse.
+        y : array_like of shape (n,)
+            Labels or target values.
+        sample_weight : array_like of shape (n,), optional
+            Weights of the rows, for example Monte Carlo weights; they may be negative, but their sum
+            must be positive.
+        network : Network, optional
+            Start from this trained network instead of random weights. It takes the columns of X as they
+            are and gives logits (a regression: values); its layers and activation replace
+            `hidden_layer_sizes` and `activation`. "auto" then means a third of the epochs, and a
+            learning rate that is the smaller the more nodes are kept. It is not changed.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            For unusable data, a budget that cannot be met, or a network that does not fit the data.
+        """
+        return self._fit(X, y, sample_weight, None, network)
+
+    def prune(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, **parameters: Any
+    ) -> Self:
+        """Go on to a smaller network, from this one.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`. X has all columns; those pruned away are not used.
+        **parameters
+            What to change: `n_nodes`, of the nodes that are left, `n_inputs`, or both, or `budget`, and any
+            other parameter.
+
+        Returns
+        -------
+        ShadowClassifier or ShadowRegressor
+            A fitted estimator; this one stays as it is. Its `support_` refers to the layers of this one's
+            `network_`, that of the inputs to all columns.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Without a budget, or as `fit`.
+        """
+        check_is_fitted(self)
+        if parameters.keys().isdisjoint({"n_nodes", "n_inputs", "budget"}):
+            raise ValueError("prune needs to know what to: give n_nodes=, n_inputs= or both, or budget=")
+        same = {"hidden_layer_sizes": self.widths_, "n_nodes": None, "n_inputs": None, "budget": None}
+        if "budget" in parameters:  # which says itself what it covers
+            same["prune_layers"] = None
+        smaller = type(self)(**self.get_params() | same)
+        smaller.set_params(**parameters)
+        smaller._fit(X, y, sample_weight, self.support_[0], self.network_)
+        return smaller
+
+    def retrain(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Train the reduced layout as a new, independent network.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`. X has all columns; those pruned away are not used.
+
+        Returns
+        -------
+        ShadowClassifier or ShadowRegressor
+            A fitted estimator of that layout, without shadow; this one stays as it is.
+        """
+        check_is_fitted(self)
+        parameters = self.get_params() | {
+            "hidden_layer_sizes": self.widths_, "n_nodes": None, "n_inputs": None, "prune_layers": None,
+            "budget": None,
+        }  # fmt: skip
+        return type(self)(**parameters)._fit(X, y, sample_weight, self.support_[0], None)
+
+    def _fit(
+        self, X: Any, y: Any, sample_weight: ArrayLike | None, columns: NDArray[np.bool_] | None,
+        start: Network | None,
+    ) -> Self:  # fmt: skip
+        X, y = validate_data(
+            self, X, y, dtype=[np.float64, np.float32], multi_output=True, ensure_min_samples=2,
+            y_numeric=self._numeric_target,
+        )  # fmt: skip
+        target, n_outputs = self._targets(y)
+        weight = _check_weights(sample_weight, len(X))
+        hidden = self._check_parameters()
+        if columns is not None:
+            if len(columns) != X.shape[1]:
+                raise ValueError(f"X has {X.shape[1]} columns; the network was pruned with {len(columns)}")
+            X = X[:, columns]
+        check_start(start, X.shape[1], n_outputs)
+        if np.abs(X).max() > np.finfo(np.float32).max:
+            raise ValueError("X holds values beyond the range of float32 (3.4e38); scale it first")
+        n_rows = len(X)
+        # streams of their own, so that weights and order are the same with and without a shadow
+        seed = np.random.SeedSequence(check_random_state(self.random_state).randint(2**31 - 1))
+        split_seed, init, scores, order = (np.random.default_rng(s) for s in seed.spawn(4))
+
+        score = None
+        if self.early_stopping:
+            strata = y if isinstance(self, ClassifierMixin) else None
+            rows, held = train_test_split(
+                np.arange(len(X)), test_size=self.validation_fraction, stratify=strata,
+                random_state=int(split_seed.integers(2**31)),
+            )  # fmt: skip
+            x_held, t_held, w_held = X[held], target[held], None if weight is None else weight[held]
+            X, target, weight = X[rows], target[rows], None if weight is None else weight[rows]
+        if weight is not None:
+            if weight.sum() <= 0:
+                raise ValueError("sample_weight adds up to zero or less on the rows that early stopping left")
+            weight = (weight / weight.mean()).astype(np.float32)
+        quantiser = self._quantiser(len(hidden if start is None else start.widths[1:-1]) + 1, start)
+        mean, scale, to_network = self._scaling(X, quantiser)
+        x = to_network(X)
+        if self.early_stopping:
+            x_held = to_network(x_held)
+
+            def score(net: Network | FixedNetwork, inputs: NDArray[np.bool_]) -> float:
+                return self._validation_score(net.forward(x_held[:, inputs]), t_held, w_held)
+
+        network = self._first_network([x.shape[1], *hidden, n_outputs], start, mean, scale, init)
+        shadow = self._shadow(network, scores)
+        settings = self._settings(n_rows, None if start is None else _kept_share(shadow))
+        with tqdm(
+            total=settings.epochs, disable=not self.verbose, unit="epoch", desc=type(self).__name__
+        ) as bar:
+
+            def tick(history: History) -> None:
+                bar.set_postfix(
+                    loss=f"{history.loss[-1]:.4f}", nodes=f"{history.n_nodes[-1]:.0f}", refresh=False
+                )
+                bar.update()
+                self._after_epoch()
+
+            network, support, history = train(
+                network, shadow, x, target, weight, settings, order, quantiser=quantiser, score=score,
+                progress=tick,
+            )  # fmt: skip
+        outputs = self._output_scaling()
+        self.fixed_network_ = quantiser.finish(network, support[0], *outputs) if quantiser else None
+        if mean.any() or (scale != 1).any():
+            fold_inputs(network, mean[support[0]], scale[support[0]])
+        self._fold_outputs(network)
+        if start is not None and start.input_names is not None:
+            network.input_names = [start.input_names[i] for i in np.flatnonzero(support[0])]
+        self.budget_report_ = shadow.report(support) if shadow is not None else ()
+        if columns is not None:
+            kept, support[0] = support[0], columns.copy()
+            support[0][columns] = kept
+        self._set_fitted(network, support, history)
+        return self
+
+    def _quantiser(self, n_layers: int, start: Network | None) -> Quantiser | None:
+        if self.precision is None:
+            return None
+        return Quantiser(self.precision, n_layers, self.activation if start is None else start.activation)
+
+    def _scaling(
+        self, X: NDArray[Any], quantiser: Quantiser | None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], Callable[[NDArray[Any]], F32]]:
+        """Mean and scale of every column, and what takes rows to the network."""
+        mean, scale = np.zeros(X.shape[1]), np.ones(X.shape[1])
+        if self.standardize:
+            scaler = StandardScaler().fit(X)
+            mean, scale = scaler.mean_, scaler.scale_
+        if quantiser is not None:
+            quantiser.fit(X, mean, scale)
+            return quantiser.offset, quantiser.scale, quantiser.transform
+        if not self.standardize:
+            return mean, scale, lambda rows: np.ascontiguousarray(rows, np.float32)
+        return mean, scale, lambda rows: np.ascontiguousarray(scaler.transform(rows), np.float32)
+
+    def _first_network(
+        self, widths: list[int], start: Network | None, mean: NDArray[np.float64],
+        scale: NDArray[np.float64], rng: np.random.Generator,
+    ) -> Network:  # fmt: skip
+        """Random weights, or the trained network to start from, for the columns and targets as scaled."""
+        if start is None:
+            return Network(widths, self.activation, rng)
+        network = start.copy()
+        if mean.any() or (scale != 1).any():
+            unfold_inputs(network, mean, scale)
+        self._unfold_outputs(network)
+        return network
+
+    def _shadow(self, network: Network, rng: np.random.Generator) -> ShadowNetwork | None:
+        if self.budget is not None:
+            self._check_shorthand()
+            return ShadowNetwork(network, budget=self.budget, method=self.method, random_state=rng)
+        if self.n_nodes is None and self.n_inputs is None:
+            return None
+        return ShadowNetwork(
+            network, self.n_nodes, layers=self.prune_layers, inputs=self.n_inputs, method=self.method,
+            random_state=rng,
+        )  # fmt: skip
+
+    def _set_fitted(self, network: Network, support: list[NDArray[np.bool_]], history: History) -> None:
+        if hasattr(self, "feature_names_in_"):
+            network.input_names = self.feature_names_in_[support[0]].tolist()
+        self.network_ = network
+        self.support_ = support
+        self.history_ = history
+        self.loss_curve_ = history.loss
+        self.n_iter_ = len(history.loss)
+        self.n_nodes_ = network.n_nodes
+        self.widths_ = network.widths[1:-1]
+
+    _numeric_target = False
+
+    def _after_epoch(self) -> None:
+        """Hook of trainings that run side by side; an exception raised here ends the training."""
+
+    def _targets(self, y: NDArray[Any]) -> tuple[F32, int]:
+        raise NotImplementedError
+
+    def _validation_score(self, z: NDArray[Any], target: F32, weight: NDArray[Any] | None) -> float:
+        raise NotImplementedError
+
+    def _fold_outputs(self, network: Network) -> None:
+        """Undo a scaling of the targets in the last layer; nothing to do for classes."""
+
+    def _unfold_outputs(self, network: Network) -> None:
+        """The reverse."""
+
+    def _output_scaling(self) -> tuple[ArrayLike, ArrayLike]:
+        """Scale and mean of the targets."""
+        return 1.0, 0.0
+
+    def _loss(self) -> str:
+        raise NotImplementedError
+
+    def _check_shorthand(self) -> None:
+        """A budget takes the place of n_nodes, whose default gives way; anything else must say the same."""
+        budget: Any = self.budget
+        if not isinstance(budget, Budget):
+            raise TypeError(f"budget is {budget!r}; it must be a shadowprune.Budget")
+        layers = None if self.prune_layers is None else tuple(self.prune_layers)
+        for name, value, usual, stated in (
+            ("n_nodes", self.n_nodes, N_NODES, budget.nodes),
+            ("n_inputs", self.n_inputs, None, budget.inputs),
+            ("prune_layers", layers, None, budget.layers),
+        ):
+            if value not in (None, usual, stated):
+                raise ValueError(
+                    f"{name} is {value!r}, but budget is {budget!r}; state it in the budget only"
+                )
+
+    def _check_parameters(self) -> list[int]:
+        sizes = self.hidden_layer_sizes
+        hidden: list[Any] = [sizes] if isinstance(sizes, numbers.Integral) else list(sizes)  # type: ignore[arg-type]
+        if any(isinstance(n, bool) or not isinstance(n, numbers.Integral) or n < 1 for n in hidden):
+            raise ValueError(f"hidden_layer_sizes is {sizes!r}; it must hold whole numbers, at least 1")
+        if self.activation not in ACTIVATIONS:
+            raise ValueError(f"activation is {self.activation!r}; it must be one of {', '.join(ACTIVATIONS)}")
+        if self.method not in METHODS:
+            raise ValueError(f"method is {self.method!r}; it must be one of {', '.join(METHODS)}")
+        bounds: tuple[tuple[str, float, Any], ...] = (
+            ("alpha", 0, numbers.Real),
+            ("batch_size", 1, numbers.Integral),
+            ("learning_rate_init", 1e-12, numbers.Real),
+            ("max_iter", 1, numbers.Integral),
+            ("n_iter_no_change", 1, numbers.Integral),
+        )
+        for name, low, kind in bounds:
+            value: Any = getattr(self, name)
+            if isinstance(value, str) and value == "auto" and name != "n_iter_no_change":
+                continue
+            if isinstance(value, bool) or not isinstance(value, kind) or not low <= value < math.inf:
+                what = "a whole number" if kind is numbers.Integral else "a finite number"
+                auto = "" if name == "n_iter_no_change" else ' or "auto"'
+                raise ValueError(f"{name} is {value!r}; it must be {what}, at least {low}{auto}")
+        if self.early_stopping and not 0 < self.validation_fraction < 1:
+            raise ValueError(
+                f"validation_fraction is {self.validation_fraction!r}; it must be between 0 and 1"
+            )
+        return [int(n) for n in hidden]
+
+    def _settings(self, n_rows: int, kept: float | None) -> Settings:
+        """Every "auto" decided; kept: share of the nodes that a run from a trained network keeps."""
+        batch = self.batch_size
+        if batch == "auto":
+            batch = 2 ** int(np.clip(np.log2(max(n_rows, 2) / 64), 5, 9))
+        batch = int(min(batch, n_rows))
+        rate = self.learning_rate_init
+        if rate == "auto":
+            rate = 5e-3 * math.sqrt(batch / 512)
+            # the more is taken away, the more must the rest learn anew
+            rate *= 1.0 if kept is None else max(0.2, 1 - kept)
+        epochs = self.max_iter
+        if epochs == "auto":
+            epochs = max(30, math.ceil(3000 / math.ceil(n_rows / batch)))
+            epochs = epochs if kept is None else math.ceil(epochs / 3)
+        return Settings(
+            loss=self._loss(),
+            epochs=int(epochs),
+            batch_size=batch,
+            learning_rate=float(rate),
+            weight_decay=None if self.alpha == "auto" else float(self.alpha),
+            patience=self.n_iter_no_change if self.early_stopping else None,
+        )
+
+    def _get_support_mask(self) -> NDArray[np.bool_]:
+        """The columns kept: what makes the estimator one of scikit-learn's feature selectors."""
+        check_is_fitted(self)
+        return self.support_[0]
+
+    def _outputs(self, X: Any) -> F32:
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        if not self.support_[0].all():
+            X = X[:, self.support_[0]]
+        if self.fixed_network_ is not None:
+            return self.fixed_network_.forward(X).astype(np.float32)
+        return self.network_.forward(X, keep=False)
+
+
+def _kept_share(shadow: ShadowNetwork | None) -> float:
+    """Smallest share that one of the budgets leaves."""
+    groups = shadow.groups if shadow else []
+    return min((float(g.open_part(1.0)) for g in groups), default=1.0)
+
+
+def _check_weights(sample_weight: ArrayLike | None, n: int) -> NDArray[np.float64] | None:
+    if sample_weight is None:
+        return None
+    weight = (
+        np.full(n, sample_weight, float) if np.isscalar(sample_weight) else np.asarray(sample_weight, float)
+    )
+    if weight.shape != (n,):
+        raise ValueError(f"sample_weight has shape {weight.shape}; it needs ({n},), one for every row of X")
+    if not np.isfinite(weight).all():
+        raise ValueError("sample_weight holds NaN or infinity; every weight must be finite")
+    if weight.sum() <= 0:
+        raise ValueError(
+            f"sample_weight adds up to {weight.sum():g}, which is zero or less; the sum must be positive "
+            "(single weights may be negative)"
+        )
+    return weight
