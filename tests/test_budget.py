@@ -1,15 +1,21 @@
 """Budgets of every kind: never exceeded, counts exact, no better choice, refused before training starts."""
 
+import copy
+import dataclasses
 import itertools
 import math
+import pickle
 
 import numpy as np
 import pytest
 import scipy.optimize
+import sklearn.base
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import shadowprune as sp
+from shadowprune import _knapsack, estimators
+from shadowprune.training import live_weight_decay
 
 CEILINGS = ("weighted", "multiplications", "multipliers", "weights")
 PAPER = [40, 64, 64, 64, 64, 1]
@@ -232,3 +238,317 @@ def test_a_knapsack_of_256_nodes_is_solved_as_well_as_by_highs(seed, multiple):
     assert short == 0
     assert costs[keep].sum() <= 30_000
     assert values[keep].sum() == pytest.approx(-solved.fun, abs=1e-6)
+
+
+@settings(deadline=None, max_examples=60)
+@given(cases(("multiplications", "multipliers")), st.integers(1, 4), st.floats(0.1, 0.9), seeds)
+def test_too_many_pairs_leave_a_bound_that_holds(case, labels, fraction, seed):
+    net, kind, options = case
+    least = smallest(net, kind, options)
+    full = cost(net, kind, options, net.split(np.ones(sum(net.widths[:-1]), bool)))
+    amount = least + round(fraction * max(full - least, 0))
+    constraint = build(net, kind, amount, options).groups[0].constraint
+    values = np.random.default_rng(seed).normal(size=len(constraint.index))
+    exact, _ = constraint.best(values)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_knapsack, "LABELS", labels)
+        found, short = constraint.best(values)
+    assert constraint.used(found) <= amount
+    assert values[exact].sum() <= values[found].sum() + short + 1e-9
+
+
+# --- counts
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_every_count_of_the_paper_layout_is_exact(seed):
+    net = sp.Network(PAPER)
+    rng = np.random.default_rng(seed)
+    scores = rng.normal(size=256) + rng.normal(size=4).repeat(64)  # layers of unlike worth
+    for n_nodes in range(4, 257):
+        shadow = sp.ShadowNetwork(net, n_nodes=n_nodes)
+        shadow.groups[0].scores[:] = scores
+        support = shadow.support()
+        assert sum(int(m.sum()) for m in support[1:]) == n_nodes
+        assert min(int(m.sum()) for m in support) >= 1
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=5), st.integers(1, 8), st.data())
+def test_a_count_holds_limits_and_multiples_or_is_refused(hidden, multiple, data):
+    net = sp.Network([5, *hidden, 1])
+    low = [data.draw(st.integers(1, 5)) for _ in hidden]
+    high = [data.draw(st.integers(5, 40)) for _ in hidden]
+    asked = data.draw(st.integers(1, sum(hidden)))
+    # by hand: the multiples each layer may have, and what they add up to
+    widths = [
+        [w for w in range(multiple, min(h, n) + 1, multiple) if w >= min(a, n)]
+        for n, a, h in zip(hidden, low, high, strict=True)
+    ]
+    sums = {0}
+    for choices in widths:
+        sums = {s + w for s in sums for w in choices}
+    budget = sp.Budget(nodes=asked, min_nodes=low, max_nodes=high, multiple=multiple)
+    if asked not in sums:
+        with pytest.raises(ValueError, match=r"nodes is|multiple is") as error:
+            sp.ShadowNetwork(net, budget=budget)
+        if sums and min(sums) <= asked <= max(sums):
+            below, above = max(s for s in sums if s < asked), min(s for s in sums if s > asked)
+            assert f"nearest: {below} or {above}" in str(error.value)
+        elif sums:
+            assert f"at least {min(sums)} " in str(error.value)
+            assert f"at most {max(sums)}" in str(error.value)
+        return
+    shadow = sp.ShadowNetwork(net, budget=budget, random_state=0)
+    kept = [int(m.sum()) for m in shadow.support()[1:]]
+    assert sum(kept) == asked
+    assert all(k in choices for k, choices in zip(kept, widths, strict=True))
+    assert shadow.report()[0].slack == 0
+
+
+def test_counts_per_layer():
+    net = sp.Network([5, 10, 20, 30, 1])
+    support = sp.ShadowNetwork(net, budget=sp.Budget(per_layer=[3, None, 0.5])).support()
+    assert [int(m.sum()) for m in support] == [5, 3, 20, 15]
+    support = sp.ShadowNetwork(net, budget=sp.Budget(per_layer=4, layers=[1, 2], inputs=2)).support()
+    assert [int(m.sum()) for m in support] == [2, 10, 4, 4]
+
+
+def test_one_count_for_inputs_and_nodes():
+    net = sp.Network([10, 16, 16, 1])
+    shadow = sp.ShadowNetwork(net, budget=sp.Budget(nodes=12, inputs="free"))
+    shadow.groups[0].scores[:10] += 1
+    shadow.groups[0].scores[9] -= 5
+    kept = [int(m.sum()) for m in shadow.support()]
+    assert (sum(kept), kept[0]) == (12, 9)
+    assert len(shadow.gates(0.3)) == 3
+
+
+def test_fractions_of_costs_and_multiples():
+    net = sp.Network(PAPER)
+    report = sp.ShadowNetwork(net, budget=sp.Budget(multiplications=0.3)).report()[0]
+    assert report.asked == math.floor(0.3 * net.n_multiplications)
+    assert sp.ShadowNetwork(net, budget=sp.Budget(nodes=0.7, multiple=8)).report()[0].asked == 176
+    report = sp.ShadowNetwork(net, budget=sp.Budget(weighted=0.5, costs=[0.5, 1, 1.5, 2])).report()[0]
+    assert report.asked == pytest.approx(160.0)
+
+
+def test_a_ceiling_above_the_whole_network_leaves_it_whole():
+    net = sp.Network(PAPER)
+    shadow = sp.ShadowNetwork(net, budget=sp.Budget(weights=10**6))
+    assert shadow.trivial
+    assert all(m.all() for m in shadow.support())
+    assert shadow.report()[0].used == sp.Network(PAPER).params.size
+    assert not sp.ShadowNetwork(net, budget=sp.Budget(weights=10**6, max_nodes=63)).trivial
+
+
+# --- what is refused
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (dict(), "needs one of nodes"),
+        (dict(inputs="free"), "needs one of nodes"),
+        (dict(nodes=3, multiplications=100), "nodes and multiplications are both given"),
+        (dict(nodes=1.5), "nodes is 1.5; a fraction must be above 0 and at most 1"),
+        (dict(weights=-0.5), "weights is -0.5"),
+        (dict(nodes=4, inputs="all"), "inputs is 'all'"),
+        (dict(per_layer=[3, 3], inputs="free"), "inputs is 'free' beside per_layer"),
+        (dict(weighted=10), "weighted and costs belong together"),
+        (dict(nodes=4, costs=[1, 2]), "weighted and costs belong together"),
+        (dict(nodes=4, multiple=0), "multiple is 0; it must be a whole number, at least 1"),
+        (dict(nodes=4, multiple=True), "multiple is True"),
+        (dict(nodes=4, min_nodes=0), "nothing passes an empty layer"),
+        (dict(nodes=4, min_nodes=[1, 0]), "nothing passes an empty layer"),
+        (dict(nodes=4, max_nodes=0), "max_nodes is 0"),
+        (dict(multipliers=9, reuse_factor=0), "reuse_factor is 0"),
+        (dict(multipliers=9, reuse_factor=1.5), "reuse_factor is 1.5"),
+    ],
+)
+def test_values_that_cannot_be_meant(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        sp.Budget(**arguments)
+
+
+@pytest.mark.parametrize("arguments", [dict(nodes="many"), dict(weights=True), dict(weighted=3, costs=7)])
+def test_values_of_the_wrong_kind(arguments):
+    with pytest.raises(TypeError, match="it must be"):
+        sp.Budget(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (dict(multiplications=41), "multiplications is 41; the smallest that this network can meet is 42"),
+        (dict(multiplications=0.001), r"multiplications is 0.001, 2 of 2336; the smallest .* is 42"),
+        (dict(multiplications=35, inputs=4, min_nodes=4), "smallest .* is 36"),
+        (dict(multiplications=2, inputs="free"), "smallest .* is 3"),
+        (dict(multipliers=11, reuse_factor=4), "smallest .* is 12"),
+        (dict(weights=137, layers=[0]), "smallest .* is 138"),
+        (dict(weighted=2, costs=[1, 2]), "smallest .* is 3"),
+        (dict(weighted=2, costs=[1]), "costs has 1 entries; it needs 2, for each hidden layer"),
+        (dict(weighted=2, costs=[1, 2], inputs="free"), "it needs 3, for the inputs and each hidden layer"),
+        (dict(weighted=2, costs=[1, [1, 2]]), r"costs\[1\] must be a number or 32 numbers"),
+        (dict(weighted=2, costs=[1, -1]), "costs must be finite and at least 0"),
+        (dict(weighted=2, costs=[0, 0]), "all 0"),
+        (dict(nodes=50, multiple=8), "nodes is 50; widths in multiples of 8 .* nearest: 48 or 56"),
+        (dict(nodes=8, multiple=8), r"nodes is 8; it must be at least 16 .8 in every covered layer."),
+        (dict(nodes=60, max_nodes=20), "at most 40"),
+        (dict(nodes=60, multiple=33), "multiple is 33; hidden layer 0 of 32 nodes"),
+        (dict(nodes=60, min_nodes=5, max_nodes=4), "max_nodes is 4 and min_nodes is 5"),
+        (dict(nodes=60, max_nodes=[4]), "max_nodes has 1 entries; the network has 2 hidden layers"),
+        (dict(per_layer=[4]), "per_layer has 1 entries"),
+        (dict(per_layer=[4, 33]), r"per_layer\[1\] is 33; it must be at least 1 and at most 32"),
+        (dict(per_layer=[4, 4], layers=[0]), "layer 1 is not in layers"),
+        (dict(per_layer=[None, None]), "every entry is None"),
+        (dict(multipliers=99, reuse_factor=[1, 2]), "reuse_factor has 2 entries; the network has 3 dense"),
+        (dict(inputs=41), "inputs is 41; it must be at least 1 .* and at most 40"),
+        (dict(nodes=9, layers=[2]), "layers is"),
+    ],
+)
+def test_budgets_a_network_cannot_meet_are_refused_before_training(arguments, message):
+    X, y = np.ones((10, 40)), np.arange(10) % 2
+    budget = sp.Budget(**arguments)
+    with pytest.raises(ValueError, match=message):
+        sp.ShadowNetwork(sp.Network([40, 32, 32, 1]), budget=budget)
+    with pytest.raises(ValueError, match=message), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(estimators, "train", None)  # not reached
+        sp.ShadowClassifier((32, 32), budget=budget).fit(X, y)
+
+
+def test_the_smallest_named_can_be_met():
+    net = sp.Network([40, 32, 32, 1])
+    for arguments in (
+        dict(multiplications=42),
+        dict(multipliers=12, reuse_factor=4),
+        dict(weights=138, layers=[0]),
+    ):
+        report = sp.ShadowNetwork(net, budget=sp.Budget(**arguments)).report()[0]
+        assert report.slack == 0
+
+
+def test_a_budget_is_a_value():
+    a = sp.Budget(weighted=9, costs=np.array([1, 2]), min_nodes=[2, 3])
+    assert a == sp.Budget(weighted=9, costs=[1, 2], min_nodes=(2, 3)) != sp.Budget(nodes=9)
+    assert hash(a) == hash(copy.deepcopy(a))
+    assert eval(repr(a), {"Budget": sp.Budget}) == a
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        a.nodes = 4
+
+
+# --- in training
+
+
+@pytest.fixture(scope="module")
+def problem():
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(3000, 12))
+    return X, (X[:, 0] * X[:, 1] + X[:, 2] > 0).astype(int)
+
+
+BUDGETS = [
+    sp.Budget(multiplications=300),
+    sp.Budget(multiplications=300, inputs="free"),
+    sp.Budget(multiplications=300, inputs=5),
+    sp.Budget(multipliers=80, reuse_factor=[4, 4, 1]),
+    sp.Budget(multipliers=80, reuse_factor=4, multiple=4, inputs="free"),
+    sp.Budget(weights=0.5, layers=[1]),
+    sp.Budget(weighted=60, costs=[3, 1]),
+    sp.Budget(weighted=60, costs=[range(24), 2]),
+    sp.Budget(per_layer=[7, 0.5], inputs=6),
+    sp.Budget(nodes=20, inputs="free"),
+    sp.Budget(nodes=24, multiple=4, max_nodes=16),
+    sp.Budget(inputs=4),
+]
+
+
+@pytest.mark.parametrize("budget", BUDGETS, ids=str)
+def test_a_trained_network_keeps_its_budget(problem, budget):
+    X, y = problem
+    clf = sp.ShadowClassifier((24, 24), budget=budget, max_iter=12, random_state=0).fit(X, y)
+    assert [r.name for r in clf.budget_report_]
+    for report in clf.budget_report_:
+        assert report.used <= report.asked
+        assert report.slack == 0 if report.next_node is None else 0 <= report.slack < report.next_node
+    widths = clf.network_.widths
+    kind = clf.budget_report_[0].name
+    if kind in ("multiplications", "multipliers", "weights"):
+        reuse = budget.reuse_factor
+        used = spent(kind, widths, reuse if isinstance(reuse, int) else list(reuse))
+        assert used == clf.budget_report_[0].used
+    assert clf.score(X, y) > 0.75  # chance is 0.5
+    again = sp.ShadowClassifier((24, 24), budget=budget, max_iter=12, random_state=0).fit(X, y)
+    np.testing.assert_array_equal(clf.network_.params, again.network_.params)
+
+
+def test_shorthand_and_budget_are_the_same_training(problem):
+    X, y = problem
+    arguments = dict(max_iter=8, random_state=0)
+    short = sp.ShadowClassifier((16, 16), n_nodes=9, n_inputs=6, prune_layers=[1], **arguments)
+    budget = sp.Budget(nodes=9, inputs=6, layers=[1])
+    long = sp.ShadowClassifier((16, 16), budget=budget, **arguments)
+    np.testing.assert_array_equal(short.fit(X, y).network_.params, long.fit(X, y).network_.params)
+
+
+@pytest.mark.parametrize(
+    "budget",
+    [sp.Budget(multiplications=1.0, inputs="free"), sp.Budget(multipliers=10**6), sp.Budget(weights=1.0)],
+)
+def test_a_budget_that_takes_nothing_is_ordinary_training_bit_for_bit(problem, budget):
+    X, y = problem
+    plain, trivial = (
+        sp.ShadowClassifier((16, 8), max_iter=5, random_state=0, **kind).fit(X, y)
+        for kind in (dict(n_nodes=None), dict(budget=budget))
+    )
+    np.testing.assert_array_equal(plain.network_.params, trivial.network_.params)
+    assert trivial.budget_report_[0].next_node is None
+
+
+def test_a_budget_replaces_the_default_and_contradicts_nothing(problem):
+    X, y = problem
+    budget = sp.Budget(nodes=9)
+    for good in (dict(), dict(n_nodes=9), dict(n_nodes=None)):
+        assert sp.ShadowClassifier((16,), budget=budget, max_iter=2, **good).fit(X, y).n_nodes_ == 9
+    for bad in (dict(n_nodes=8), dict(n_inputs=3), dict(prune_layers=[0]), dict(n_nodes=0.5)):
+        name = next(iter(bad))
+        with pytest.raises(ValueError, match=f"{name} is .* but budget is Budget"):
+            sp.ShadowClassifier((16,), budget=budget, **bad).fit(X, y)
+        shadow = {"n_inputs": "inputs", "prune_layers": "layers"}.get(name, name)
+        with pytest.raises(ValueError, match=f"{shadow} is .* beside budget"):
+            sp.ShadowNetwork(sp.Network([3, 8, 1]), budget=budget, **{shadow: bad[name]})
+    for wrong in (9, {"nodes": 9}):
+        with pytest.raises(TypeError, match="it must be a shadowprune"):
+            sp.ShadowClassifier((16,), budget=wrong).fit(X, y)
+
+
+def test_clone_pickle_and_retrain_know_the_budget(problem):
+    X, y = problem
+    clf = sp.ShadowClassifier((16, 16), budget=sp.Budget(multiplications=150), max_iter=4, random_state=0)
+    copied = pickle.loads(pickle.dumps(sklearn.base.clone(clf))).fit(X, y)
+    assert copied.get_params()["budget"] == clf.budget
+    again = copied.retrain(X, y)
+    assert again.widths_ == copied.widths_
+    assert again.budget_report_ == ()
+    smaller = copied.prune(X, y, budget=sp.Budget(multiplications=80))
+    assert spent("multiplications", smaller.network_.widths) <= 80
+
+
+@pytest.mark.parametrize("budget", [BUDGETS[0], BUDGETS[1], BUDGETS[3], sp.Budget(weights=300)], ids=str)
+def test_weight_decay_follows_the_live_size(problem, budget):
+    """The schedule knows no gates, so it takes every covered layer as cut alike: at that size the cost is B_t."""
+    X, y = problem
+    clf = sp.ShadowClassifier((24, 24), budget=budget, max_iter=20, random_state=0).fit(X, y)
+    net, progress = sp.Network([12, 24, 24, 1]), 0.35
+    group = sp.ShadowNetwork(net, budget=budget).groups[0]
+    part = float(group.open_part(progress))
+    widths = [w * part if layer in group.layer else w for layer, w in enumerate([12, 24, 24])] + [1]
+    reuse = np.broadcast_to(budget.reuse_factor, 3)
+    bias = group.name == "weights"
+    live = sum(a * b / r + bias * b for a, b, r in zip(widths, widths[1:], reuse, strict=False))
+    assert live == pytest.approx(float(group.budget(progress)))
+    decay = clf.history_.weight_decay
+    assert decay[0] > decay[5] > decay[9]
+    n_weights = sum(a * b for a, b in itertools.pairwise(clf.network_.widths))
+    assert decay[-1] == pytest.approx(live_weight_decay(n_weights))
+    assert decay[9] == pytest.approx(decay[-1], rel=0.15)  # the finish cuts no step into it
