@@ -9,13 +9,14 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 SOURCES := pyproject.toml setup.py $(wildcard csrc/*.[ch] csrc/*/*.[ch])
 
-.PHONY: help figure1 quick test lint format bench guard clean
+.PHONY: help figure1 quick test counts lint format bench guard clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make figure1   rejection against efficiency at eight node budgets, into figure1/'
 	@echo 'make quick     the same in little time and with little statistics, into OUT (figure1/)'
 	@echo 'make test      every test and the notebooks'
+	@echo 'make counts    train for every node count and as many cost budgets with 20 seeds: minutes'
 	@echo 'make lint      ruff, clang-format, mypy, codespell, nbstripout'
 	@echo 'make format    what of lint can be done by the tools themselves'
 	@echo 'make bench     speed and size beside PyTorch, JAX, Keras and others, into bench/ (20 min)'
@@ -30,6 +31,9 @@ quick: $(VENV)/.figure1
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 --nbmake --nbmake-timeout=300 tests notebooks
+
+counts: $(VENV)/.test
+	$(BIN)/python tests/every_count.py
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .

@@ -437,7 +437,7 @@ def check_ceiling(name: str, asked: Amount, full: Amount, least: Amount, whole: 
     """Refuse a cost budget below the least the limits per layer allow."""
     target = ceiling(asked, full, whole)
     if target < least:
-        shown = f"{asked!r}" if target == asked else f"{asked!r}, {target} of {full}"
+        shown = f"{asked!r}" if target == asked else f"{asked!r}, {target:g} of {full:g}"
         raise ValueError(f"{name} is {shown}; the smallest that this network can meet is {least}")
 
 

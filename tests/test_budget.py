@@ -536,7 +536,7 @@ def test_clone_pickle_and_retrain_know_the_budget(problem):
 
 @pytest.mark.parametrize("budget", [BUDGETS[0], BUDGETS[1], BUDGETS[3], sp.Budget(weights=300)], ids=str)
 def test_weight_decay_follows_the_live_size(problem, budget):
-    """The schedule knows no gates, so it takes every covered layer as cut alike: at that size the cost is B_t."""
+    """The schedule knows no gates: it takes covered layers as cut alike, and the cost is B_t at that size."""
     X, y = problem
     clf = sp.ShadowClassifier((24, 24), budget=budget, max_iter=20, random_state=0).fit(X, y)
     net, progress = sp.Network([12, 24, 24, 1]), 0.35
