@@ -103,6 +103,11 @@ class Constraint(ABC):
     def goal(self) -> float: ...
     @property
     @abstractmethod
+    def target(self) -> Amount:
+        """What the nodes kept cost at most: for a count, exactly."""
+
+    @property
+    @abstractmethod
     def trivial(self) -> bool:
         """Whether everything may stay, so that there is nothing to train."""
 
@@ -141,6 +146,10 @@ class Count(Constraint):
         return self.keep
 
     @property
+    def target(self) -> int:
+        return self.keep
+
+    @property
     def trivial(self) -> bool:
         return self.keep == len(self.index)
 
@@ -163,10 +172,6 @@ class Count(Constraint):
 @dataclass(frozen=True)
 class _Ceiling(Constraint):
     """A cost that the nodes kept never exceed."""
-
-    @property
-    @abstractmethod
-    def target(self) -> Amount: ...
 
     @abstractmethod
     def price(self, order: Nodes) -> NDArray[Any]:

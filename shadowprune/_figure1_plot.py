@@ -91,7 +91,7 @@ def lines(y: Any, shadow: Sequence[Run], retrained: Sequence[Run]) -> tuple[list
     base, originals = curves[1.0], groups[1.0]
     left = []
     for fraction, curve in curves.items():
-        nodes = groups[fraction][0].nodes_asked
+        nodes = groups[fraction][0].asked
         below = _over(curve, base, base.rejection)
         ratio, spread, none = curve.rejection / below, curve.spread / below, np.full(len(below), np.nan)
         label = f"{nodes} (original)" if fraction == 1 else f"{nodes} ({100 * fraction:g} %)"
@@ -99,9 +99,9 @@ def lines(y: Any, shadow: Sequence[Run], retrained: Sequence[Run]) -> tuple[list
             Line("left", "original" if fraction == 1 else "pruned", nodes, label, curve, ratio, spread, none)
         )
 
-    fraction, nodes = retrained[0].fraction, retrained[0].nodes_asked
+    fraction, nodes = retrained[0].fraction, retrained[0].asked
     one = np.ones(len(base.efficiency))
-    label = f"Original, {originals[0].nodes_asked} nodes"
+    label = f"Original, {originals[0].asked} nodes"
     right = [
         Line("right", "original", left[0].nodes, label, base, one, 0 * one, base.statistical / base.rejection)
     ]

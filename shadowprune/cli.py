@@ -107,14 +107,7 @@ def _parser() -> _Parser:
     sub.add_argument("--out", default="train", metavar="DIR", help="results (default: train)")
     _sample(sub, required=True)
     _network(sub)
-    sub.add_argument(
-        "--nodes", type=_budget, default=0.7, metavar="N",
-        help="hidden nodes to keep: a count, a fraction with a point in it, or 'all' (default: 0.7)",
-    )  # fmt: skip
-    sub.add_argument(
-        "--inputs", type=_budget, metavar="N",
-        help="input columns to keep, in the same way (default: all)",
-    )  # fmt: skip
+    _budgets(sub, several=False)
     sub.add_argument("--seed", type=int, default=0, help="(default: 0)")
     _quiet(sub)
     sub.add_argument(
@@ -130,10 +123,7 @@ def _parser() -> _Parser:
     sub.add_argument("--out", default="scan", metavar="DIR", help="results (default: scan)")
     _sample(sub, required=True)
     _network(sub)
-    sub.add_argument(
-        "--nodes", type=_budget, nargs="+", default=[1.0, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05], metavar="N",
-        help="counts, or fractions with a point in them (default: 1. .7 .5 .3 .2 .1 .05)",
-    )  # fmt: skip
+    _budgets(sub, several=True)
     _side_by_side(sub, seeds=3, shown=3)
 
     sub = command("emit", _emit, "turn a saved network into an hls4ml project")
@@ -204,10 +194,53 @@ def _network(sub: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def _budget(text: str) -> float | int | None:
-    """'26' is a count, '0.1' and '1.' are fractions, 'all' is no budget."""
+def _budgets(sub: argparse.ArgumentParser, several: bool) -> None:
+    """What may remain: one amount, or for a scan several, and what goes with it."""
+    one: dict[str, Any] = {"nargs": "+"} if several else {}
+    group = sub.add_mutually_exclusive_group()
+    group.add_argument(
+        "--nodes", type=_amount, default=argparse.SUPPRESS, metavar="N", **one,
+        help="hidden nodes to keep: counts, or fractions with a point (default: 1. .7 .5 .3 .2 .1 .05)"
+        if several
+        else "hidden nodes to keep: a count, a fraction with a point in it, or 'all' (default: 0.7)",
+    )  # fmt: skip
+    for name, text in (
+        ("multiplications", "multiplications"),
+        ("multipliers", "parallel multipliers at --reuse-factor"),
+        ("weights", "weights and biases"),
+    ):
+        group.add_argument(
+            f"--{name}", type=_amount, metavar="N", **one, help=f"instead: {text} never to exceed"
+        )
+    if not several:
+        group.add_argument(
+            "--per-layer", type=_amount, nargs="+", metavar="N",
+            help="instead: nodes of each hidden layer, one number for all or for each ('all': left alone)",
+        )  # fmt: skip
+    sub.add_argument(
+        "--reuse-factor", type=int, nargs="+", default=[1], metavar="R",
+        help="of --multipliers: how often one is used, for all dense layers or for each (default: 1)",
+    )  # fmt: skip
+    sub.add_argument(
+        "--inputs", type=_amount, metavar="N",
+        help="input columns to keep: a count, a fraction, 'all' or 'free', which puts them under the budget "
+        "of the nodes (default: all)",
+    )  # fmt: skip
+    sub.add_argument(
+        "--layers", type=int, nargs="+", metavar="L",
+        help="hidden layers the budget covers, from 0; the others keep their width (default: all)",
+    )  # fmt: skip
+    sub.add_argument("--min-nodes", type=int, default=1, metavar="N", help="in every layer (default: 1)")
+    sub.add_argument("--max-nodes", type=int, metavar="N", help="in every layer")
+    sub.add_argument("--multiple", type=int, default=1, metavar="M", help="of all widths (default: 1)")
+
+
+def _amount(text: str) -> float | int | str | None:
+    """'26' is a count, '0.1' and '1.' are fractions, 'all' is no budget, 'free' is for Budget."""
     if text == "all":
         return None
+    if text == "free":
+        return text
     try:
         return int(text)
     except ValueError:
@@ -216,6 +249,28 @@ def _budget(text: str) -> float | int | None:
         return float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"must be a count, a fraction or 'all', got {text!r}") from None
+
+
+def _chosen(options: argparse.Namespace, usual: Any) -> tuple[str, Any, dict[str, Any]]:
+    """Kind of the budget, its amount or amounts, and the other arguments of Budget."""
+    kinds = ("multiplications", "multipliers", "weights", "per_layer")
+    kind = next((k for k in kinds if getattr(options, k, None) is not None), "nodes")
+    amount = getattr(options, kind, usual)
+    if kind == "per_layer" and len(amount) == 1:
+        amount = amount[0]
+    reuse = options.reuse_factor
+    rest = {
+        "inputs": options.inputs,
+        "layers": options.layers,
+        "min_nodes": options.min_nodes,
+        "max_nodes": options.max_nodes,
+        "multiple": options.multiple,
+    }
+    if kind == "multipliers":
+        rest["reuse_factor"] = reuse[0] if len(reuse) == 1 else reuse
+    elif reuse != [1]:
+        raise ValueError("--reuse-factor is for --multipliers")
+    return kind, amount, rest
 
 
 def _table(options: argparse.Namespace, need_target: bool = True) -> Table:
@@ -250,15 +305,18 @@ def _figure1(options: argparse.Namespace) -> None:
 def _train(options: argparse.Namespace) -> None:
     import numpy as np
 
-    from shadowprune import ShadowClassifier
+    from shadowprune import Budget, ShadowClassifier
     from shadowprune._tables import split
 
+    kind, amount, rest = _chosen(options, 0.7)
+    everything = amount is None and rest["inputs"] is None
+    budget = None if everything else Budget(**{kind: amount}, **rest)
     table = _table(options)
     train, test = split(table, options.test_fraction, options.seed)
     classifier = ShadowClassifier(
         hidden_layer_sizes=tuple(options.hidden),
-        n_nodes=options.nodes,
-        n_inputs=options.inputs,
+        n_nodes=None,
+        budget=budget,
         random_state=options.seed,
         verbose=options.progress,
         **_parameters(options),
@@ -277,6 +335,10 @@ def _train(options: argparse.Namespace) -> None:
     results = {"model": _scores(classifier, *test, time.perf_counter() - start)}
     kept = list(classifier.get_feature_names_out(table.names))
     report["inputs_kept"] = kept
+    report["budget"] = [
+        {"name": r.name, "asked": r.asked, "used": r.used, "slack": r.slack, "next_node": r.next_node}
+        for r in classifier.budget_report_
+    ]
     classifier.network_.input_names = kept
     classifier.network_.save(directory / "model.npz")
     if options.retrain:
@@ -289,6 +351,8 @@ def _train(options: argparse.Namespace) -> None:
 
     with written(directory / "report.json") as path:
         path.write_text(json.dumps(report | results, indent=1) + "\n", encoding="utf-8")
+    for r in classifier.budget_report_:
+        print(f"{r.name}: {r.used} of {r.asked}")
     for name, found in results.items():
         print(f"{directory / name}.npz")
         for key, value in found.items():
@@ -330,12 +394,14 @@ def _scan(options: argparse.Namespace) -> None:
 
     table = _table(options)
     train, test = split(table, options.test_fraction, 0)
-    total = sum(options.hidden)
+    kind, amounts, rest = _chosen(options, [1.0, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05])
     entries = scan(
         train,
         test,
-        [1.0 if n is None else n for n in options.nodes],
+        [1.0 if n is None else n for n in amounts],
         options.out,
+        kind=kind,
+        limits=rest,
         hidden=options.hidden,
         seeds=options.seeds,
         n_jobs=options.jobs,
@@ -345,7 +411,8 @@ def _scan(options: argparse.Namespace) -> None:
     fractions = dict.fromkeys(e["fraction"] for e in entries)
     groups = [(f"{100 * f:.3g} %", [e for e in entries if e["fraction"] == f]) for f in fractions]
     print("\n".join(budget_table(groups)))
-    print(f"of {total} hidden nodes; ± is the standard deviation between {options.seeds} trainings")
+    of = f"of {sum(options.hidden)} hidden nodes" if kind == "nodes" else f"asked: {kind}; kept: hidden nodes"
+    print(f"{of}; ± is the standard deviation between {options.seeds} trainings")
     print(f"written: {Path(options.out) / 'scan.csv'}, .png, .pdf, models")
 
 

@@ -200,7 +200,7 @@ def run(
     shadow = [r for r in runs if r.kind == "shadow"]
     retrained = [r for r in runs if r.kind == "retrained"]
 
-    first = {r.nodes_asked: r.network for r in shadow if r.seed == wanted_seeds[0]}
+    first = {r.asked: r.network for r in shadow if r.seed == wanted_seeds[0]}
     for nodes, network in first.items():
         network.save(directory / f"model_{nodes}.npz")
     left, right = drawing.lines(test.target, shadow, retrained)

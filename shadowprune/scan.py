@@ -21,7 +21,7 @@ from shadowprune.metrics import background_rejection
 
 __all__ = ["Run", "node_counts", "scan", "seed_list", "train_budgets", "workers", "written"]
 
-COLUMNS = ("nodes_asked", "nodes_kept", "widths", "seed", "auc", "rejection_50", "rejection_70", "seconds")
+COLUMNS = ("nodes_kept", "widths", "seed", "auc", "rejection_50", "rejection_70", "seconds")
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Run:
 
     kind: str  # "shadow" or "retrained"
     fraction: float
-    nodes_asked: int
+    asked: int  # nodes, or what else `budget` names
     seed: int
     network: Any
     score: NDArray[np.floating[Any]]  # logits of the test jets
@@ -38,13 +38,14 @@ class Run:
     auc: float
     rejection_50: float
     rejection_70: float
+    budget: str  # what was asked of: nodes, multiplications, ...
 
     def entry(self) -> dict[str, Any]:
         """The run as JSON has it; an infinite rejection has no JSON number and becomes None."""
         rejections = {"rejection_50": self.rejection_50, "rejection_70": self.rejection_70}
         return {
             "fraction": self.fraction,
-            "nodes_asked": self.nodes_asked,
+            f"{self.budget}_asked": self.asked,
             "nodes_kept": int(self.network.n_nodes),
             "widths": [int(w) for w in self.network.widths],
             "seed": self.seed,
@@ -127,6 +128,51 @@ def node_counts(nodes: Sequence[float | int], hidden: Sequence[int]) -> dict[flo
     return dict(sorted(counts.items(), reverse=True))
 
 
+def _given(limits: dict[str, Any] | None) -> dict[str, Any]:
+    """Arguments of Budget that differ from what they are anyway."""
+    return {name: value for name, value in (limits or {}).items() if value not in (None, 1)}
+
+
+def amounts(
+    kind: str, asked: Sequence[float | int], widths: Sequence[int], limits: dict[str, Any] | None = None
+) -> dict[float, int]:
+    """Fraction of the whole network's -> amount of a budget, from the largest to the smallest.
+
+    Parameters
+    ----------
+    kind : str
+        Argument of :class:`shadowprune.Budget`: nodes, multiplications, multipliers or weights.
+    asked : sequence of float or int
+        Floats are fractions, ints amounts.
+    widths : sequence of int
+        Inputs, hidden layers and outputs of the open network.
+    limits : dict, optional
+        Other arguments of Budget.
+
+    Returns
+    -------
+    dict
+        As :func:`node_counts`, which it is for nodes without limits.
+
+    Raises
+    ------
+    ValueError
+        A budget that the network cannot meet.
+    """
+    from shadowprune.budget import Budget
+
+    others = _given(limits)
+    if kind == "nodes" and not others:
+        return node_counts(asked, widths[1:-1])
+    found = {}
+    for amount in asked:
+        of: dict[str, Any] = {kind: amount}
+        constraint = Budget(**of, **others).constraints(widths)[0]
+        fraction = amount / constraint.full if isinstance(amount, (int, np.integer)) else float(amount)
+        found[fraction] = int(constraint.target)
+    return dict(sorted(found.items(), reverse=True))
+
+
 def train_budgets(
     train: tuple[Any, Any],
     test: tuple[Any, Any],
@@ -135,6 +181,8 @@ def train_budgets(
     *,
     hidden: Sequence[int],
     retrain: Sequence[float] = (),
+    kind: str = "nodes",
+    limits: dict[str, Any] | None = None,
     n_workers: int = 1,
     step: Callable[[Run], None] | None = None,
     **parameters: Any,
@@ -146,13 +194,17 @@ def train_budgets(
     train, test : (X, y)
         Two classes.
     counts : dict
-        Fraction -> node count; fraction 1 trains without a shadow.
+        Fraction -> node count, or amount of `kind`; fraction 1 without limits trains without a shadow.
     seeds : sequence of int
         ``random_state`` of the trainings.
     hidden : sequence of int
         Hidden widths of the open network.
     retrain : sequence of float
         Fractions whose layout is also trained again as an independent network.
+    kind : str
+        Argument of Budget that the amounts are for.
+    limits : dict, optional
+        Other arguments of Budget, as of :func:`amounts`.
     n_workers : int
         Threads.
     step : callable, optional
@@ -167,16 +219,17 @@ def train_budgets(
     """
     from sklearn.metrics import roc_auc_score
 
+    from shadowprune.budget import Budget
     from shadowprune.estimators import ShadowClassifier
 
-    stop = Event()
+    stop, others = Event(), _given(limits)
 
     class Stoppable(ShadowClassifier):
         def _after_epoch(self) -> None:
             if stop.is_set():
                 raise CancelledError
 
-    def tested(kind: str, fraction: float, seed: int, fit: Callable[[], Any]) -> tuple[Any, Run]:
+    def tested(origin: str, fraction: float, seed: int, fit: Callable[[], Any]) -> tuple[Any, Run]:
         start = time.perf_counter()
         classifier = fit()
         seconds = time.perf_counter() - start
@@ -185,15 +238,19 @@ def train_budgets(
         auc = float(roc_auc_score(test[1], score))
         asked = counts[fraction]
         found = Run(
-            kind, fraction, asked, seed, classifier.network_, score, seconds, auc, *map(float, rejections)
-        )
+            origin, fraction, asked, seed, classifier.network_, score, seconds, auc, float(rejections[0]),
+            float(rejections[1]), kind,
+        )  # fmt: skip
         if step is not None:
             step(found)
         return classifier, found
 
     def job(fraction: float, seed: int) -> list[Run]:
-        nodes = None if fraction == 1 else counts[fraction]
-        fresh = Stoppable(hidden_layer_sizes=tuple(hidden), n_nodes=nodes, random_state=seed, **parameters)
+        asked: dict[str, Any] = {kind: counts[fraction]}
+        budget = None if fraction == 1 and not others else Budget(**asked, **others)
+        fresh = Stoppable(
+            hidden_layer_sizes=tuple(hidden), n_nodes=None, budget=budget, random_state=seed, **parameters
+        )
         classifier, first = tested("shadow", fraction, seed, lambda: fresh.fit(*train))
         if fraction not in retrain:
             return [first]
@@ -221,7 +278,7 @@ def progress_step(total: int, progress: bool) -> Any:
     bar = tqdm(total=total, desc="training", unit="network", disable=not progress)
 
     def step(found: Run) -> None:
-        bar.set_postfix_str(f"{found.nodes_asked} nodes, AUC {found.auc:.4f}", refresh=False)
+        bar.set_postfix_str(f"{found.asked} nodes, AUC {found.auc:.4f}", refresh=False)
         bar.update()
 
     bar.step = step
@@ -252,10 +309,15 @@ def budget_table(groups: Sequence[tuple[str, Sequence[dict[str, Any]]]]) -> list
         )
         seconds = np.mean([r["seconds"] for r in rows])
         lines.append(
-            f"{name:11}{rows[0]['nodes_asked']:>5}{kept:>6}  {widths:<23}{auc:<19}{at_50:<14}{at_70:<14}"
+            f"{name:11}{rows[0][_asked(rows[0])]:>5}{kept:>6}  {widths:<23}{auc:<19}{at_50:<14}{at_70:<14}"
             f"{seconds:>4.1f} s"
         )
     return lines
+
+
+def _asked(entry: dict[str, Any]) -> str:
+    """Where an entry says what was asked: nodes_asked, multiplications_asked, ..."""
+    return next(key for key in entry if key.endswith("_asked"))
 
 
 def scan(
@@ -264,22 +326,26 @@ def scan(
     nodes: Sequence[float | int],
     out: str | os.PathLike[str] = "scan",
     *,
+    kind: str = "nodes",
+    limits: dict[str, Any] | None = None,
     hidden: Sequence[int] = (64, 64, 64, 64),
     seeds: int | Sequence[int] = 3,
     n_jobs: int | None = None,
     progress: bool = True,
     **parameters: Any,
 ) -> list[dict[str, Any]]:
-    """Train a list of budgets and write ``scan.csv``, ``scan.png``, ``scan.pdf`` and ``model_<nodes>.npz``.
+    """Train a list of budgets and write ``scan.csv``, ``scan.png``, ``scan.pdf`` and ``model_<asked>.npz``.
 
     Parameters
     ----------
     train, test : (X, y)
         Two classes.
     nodes : sequence of float or int
-        Fractions or counts of hidden nodes, as for :func:`node_counts`.
+        Fractions or counts of hidden nodes, or of what `kind` names.
     out : path
         Directory; made if missing.
+    kind, limits
+        As for :func:`amounts`.
     hidden, seeds, n_jobs, progress, **parameters
         As for :func:`train_budgets` and :func:`shadowprune.figure1.run`.
 
@@ -296,31 +362,34 @@ def scan(
         A budget that cannot be, no seeds.
     """
     require("mplhep", "plot")
-    counts, wanted = node_counts(nodes, hidden), seed_list(seeds)
+    widths = [np.shape(train[0])[1], *hidden, 1]
+    counts, wanted = amounts(kind, nodes, widths, limits), seed_list(seeds)
     n_workers, directory = workers(n_jobs), Path(out)
     directory.mkdir(parents=True, exist_ok=True)
     with progress_step(len(counts) * len(wanted), progress) as bar:
         runs = train_budgets(
-            train, test, counts, wanted, hidden=hidden, n_workers=n_workers, step=bar.step, **parameters
-        )
+            train, test, counts, wanted, hidden=hidden, kind=kind, limits=limits, n_workers=n_workers,
+            step=bar.step, **parameters,
+        )  # fmt: skip
     entries = [r.entry() for r in runs]
     with written(directory / "scan.csv") as path, open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
+        writer, columns = csv.writer(file), (f"{kind}_asked", *COLUMNS)
+        writer.writerow(columns)
         for entry in entries:
             cells = entry | {"widths": "-".join(map(str, entry["widths"]))}
-            writer.writerow([cells[column] for column in COLUMNS])
+            writer.writerow([cells[column] for column in columns])
     for run in runs:
         if run.seed == wanted[0]:
-            run.network.save(directory / f"model_{run.nodes_asked}.npz")
-    _draw(directory, entries)
+            run.network.save(directory / f"model_{run.asked}.npz")
+    _draw(directory, entries, kind)
     return entries
 
 
-def _draw(directory: Path, entries: Sequence[dict[str, Any]]) -> None:
+def _draw(directory: Path, entries: Sequence[dict[str, Any]], kind: str) -> None:
     from shadowprune import plots
 
-    asked = sorted({e["nodes_asked"] for e in entries})
+    key_asked = f"{kind}_asked"
+    asked = sorted({e[key_asked] for e in entries})
     with plots.style():
         figure = require("matplotlib.figure", "plot").Figure(figsize=(7, 6.4), layout="constrained")
         axes = figure.subplots(2, 1, sharex=True)
@@ -329,9 +398,7 @@ def _draw(directory: Path, entries: Sequence[dict[str, Any]]) -> None:
             ("rejection_50", r"$1/\varepsilon_{\mathrm{B}}$ at $\varepsilon_{\mathrm{S}}=0.5$"),
         )
         for ax, (key, label) in zip(axes, panels, strict=True):
-            groups = [
-                [e[key] for e in entries if e["nodes_asked"] == n and e[key] is not None] for n in asked
-            ]
+            groups = [[e[key] for e in entries if e[key_asked] == n and e[key] is not None] for n in asked]
             for n, values in zip(asked, groups, strict=True):
                 ax.plot([n] * len(values), values, ".", color=plots.DISTINCT[1], alpha=0.5, markersize=6)
             ax.plot(
@@ -343,7 +410,7 @@ def _draw(directory: Path, entries: Sequence[dict[str, Any]]) -> None:
         axes[0].plot([], [], ".", color=plots.DISTINCT[1], label="one training")
         axes[0].plot([], [], "o-", color=plots.BLACK, label="mean")
         axes[0].legend(loc="lower right")
-        axes[1].set_xlabel("Hidden nodes kept")
+        axes[1].set_xlabel("Hidden nodes kept" if kind == "nodes" else f"{kind.capitalize()} at most")
         for suffix in ("png", "pdf"):
             with written(directory / f"scan.{suffix}") as path:
                 figure.savefig(path, dpi=160)

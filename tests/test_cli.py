@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import itertools
 import json
 import subprocess
 import sys
@@ -207,6 +209,109 @@ def test_scan(tmp_path, capsys, npz):
     assert names == {"scan.csv", "scan.png", "scan.pdf", "model_6.npz", "model_4.npz"}
 
 
+def spent(kind, widths, reuse=1):
+    pairs = list(itertools.pairwise(widths))
+    match kind:
+        case "multiplications":
+            return sum(a * b for a, b in pairs)
+        case "multipliers":
+            return sum(-(-a * b // reuse) for a, b in pairs)
+        case "weights":
+            return sum((a + 1) * b for a, b in pairs)
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "asked"),
+    [
+        ("--multiplications 40 --inputs free", "multiplications", 40),
+        ("--multipliers 20 --reuse-factor 4 --multiple 2 --inputs 4", "multipliers", 20),
+        ("--weights 0.6 --min-nodes 2 --layers 1", "weights", 77),
+    ],
+)
+def test_train_to_a_cost(tmp_path, capsys, npz, words, kind, asked):
+    arguments = [
+        "--data",
+        npz,
+        "--out",
+        str(tmp_path),
+        "--hidden",
+        "8",
+        "8",
+        "--epochs",
+        "4",
+        "--no-progress",
+    ]
+    assert cli.main(["train", *arguments, *words.split()]) == 0
+    report = json.loads((tmp_path / "report.json").read_text())
+    widths, first = report["model"]["widths"], report["budget"][0]
+    used = spent(kind, widths, reuse=4)
+    assert (first["name"], first["asked"], first["used"]) == (kind, asked, used)
+    assert 0 <= first["slack"] == asked - used
+    assert first["slack"] < first["next_node"]
+    assert f"{kind}: {used} of {asked}" in capsys.readouterr().out
+    if "multiple" in words:
+        assert widths[0] == 4 and all(w % 2 == 0 for w in widths[1:-1])
+    if "layers" in words:
+        assert widths[1] == 8 and widths[2] >= 2
+
+
+@pytest.mark.parametrize(
+    ("words", "widths"),
+    [
+        ("--per-layer 3", (5, 3, 3, 1)),
+        ("--per-layer all 0.5", (5, 8, 4, 1)),
+        ("--nodes all --inputs 3", (3, 8, 8, 1)),
+        ("--nodes all", (5, 8, 8, 1)),
+        ("--nodes 12 --max-nodes 6", (5, 6, 6, 1)),
+    ],
+)
+def test_train_to_widths(tmp_path, npz, words, widths):
+    arguments = [
+        "--data",
+        npz,
+        "--out",
+        str(tmp_path),
+        "--hidden",
+        "8",
+        "8",
+        "--epochs",
+        "2",
+        "--no-progress",
+    ]
+    assert cli.main(["train", *arguments, *words.split()]) == 0
+    assert Network.load(tmp_path / "model.npz").widths == widths
+
+
+def test_scan_of_a_cost(tmp_path, capsys, npz):
+    pytest.importorskip("mplhep")
+    arguments = ["--data", npz, "--hidden", "6", "6", "--seeds", "1", "--epochs", "3", "--jobs", "1"]
+    budgets = [
+        "--multipliers",
+        "1.",
+        "12",
+        "--reuse-factor",
+        "4",
+        "2",
+        "1",
+        "--multiple",
+        "2",
+        "--no-progress",
+    ]
+    assert cli.main(["scan", *arguments, *budgets, "--out", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert "asked: multipliers; kept: hidden nodes" in text
+    full = 8 + 18 + 6  # ceil(5 6 / 4) + 6 6 / 2 + 6
+    rows = list(csv.DictReader((tmp_path / "scan.csv").read_text().splitlines()))
+    assert [int(row["multipliers_asked"]) for row in rows] == [full, 12]
+    for row in rows:
+        a, b, c, d = map(int, row["widths"].split("-"))
+        assert -(-a * b // 4) + -(-b * c // 2) + c * d <= int(row["multipliers_asked"])
+        assert b % 2 == c % 2 == 0
+    assert {p.name for p in tmp_path.iterdir()} >= {"model_32.npz", "model_12.npz", "scan.png"}
+    smallest = "multiplications is 6; the smallest that this network can meet is 7"
+    assert smallest in one_line_error(capsys, "scan", *arguments, "--multiplications", "6", "--no-progress")
+
+
 def test_figure1_hands_on_its_arguments(monkeypatch, capsys, tmp_path):
     from shadowprune import figure1
 
@@ -303,7 +408,16 @@ def test_mistakes_are_one_line(capsys, tmp_path, npz, model):
     assert "one of the arguments --sample --data is required" in one_line_error(capsys, "train", *out)
     assert "sample must be hbb, got 'cifar'" in one_line_error(capsys, "train", "--sample", "cifar", *out)
     assert "must be a count, a fraction or 'all'" in one_line_error(capsys, "train", "--nodes", "few", *out)
-    assert "n_nodes is 1.5" in one_line_error(capsys, "train", "--data", npz, "--nodes", "1.5", *out)
+    smallest = "multiplications is 6; the smallest that this network can meet is 8"
+    arguments = ("--hidden", "4", "4", "4", "--multiplications", "6")
+    assert smallest in one_line_error(capsys, "train", "--data", npz, *arguments, *out)
+    both = ("--nodes", "4", "--weights", "99")
+    assert "not allowed with argument" in one_line_error(capsys, "train", "--data", npz, *both, *out)
+    reuse = ("--nodes", "4", "--reuse-factor", "2")
+    assert "--reuse-factor is for --multipliers" in one_line_error(
+        capsys, "train", "--data", npz, *reuse, *out
+    )
+    assert "nodes is 1.5" in one_line_error(capsys, "train", "--data", npz, "--nodes", "1.5", *out)
     assert "activation" in one_line_error(capsys, "train", "--data", npz, "--activation", "gelu", *out)
     assert "no target 'z'" in one_line_error(capsys, "train", "--data", npz, "--target", "z", *out)
     assert "between 0 and 1, got 2.0" in one_line_error(
