@@ -299,8 +299,6 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         if mean.any() or (scale != 1).any():
             fold_inputs(network, mean[support[0]], scale[support[0]])
         self._fold_outputs(network)
-        if start is not None and start.input_names is not None:
-            network.input_names = [start.input_names[i] for i in np.flatnonzero(support[0])]
         self.budget_report_ = shadow.report(support) if shadow is not None else ()
         if columns is not None:
             kept, support[0] = support[0], columns.copy()

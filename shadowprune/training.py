@@ -187,7 +187,9 @@ class _Run:
 
     def network(self) -> Network:
         """The network as it stands."""
-        return Network.from_params(self.layout.widths, self.trainer.get_state()[0], self.layout.activation)
+        network = self.layout.copy()
+        network.params[:] = self.trainer.get_state()[0]
+        return network
 
     def epoch(self, epoch: int, order: NDArray[np.int32]) -> None:
         """One pass over the rows, in two pieces where the hard finish falls inside it."""
