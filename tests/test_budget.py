@@ -14,7 +14,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import shadowprune as sp
-from shadowprune import _knapsack, estimators
+from shadowprune import _estimator, _knapsack
 from shadowprune.training import live_weight_decay
 
 CEILINGS = ("weighted", "multiplications", "multipliers", "weights")
@@ -413,7 +413,7 @@ def test_budgets_a_network_cannot_meet_are_refused_before_training(arguments, me
     with pytest.raises(ValueError, match=message):
         sp.ShadowNetwork(sp.Network([40, 32, 32, 1]), budget=budget)
     with pytest.raises(ValueError, match=message), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(estimators, "train", None)  # not reached
+        patch.setattr(_estimator, "train", None)  # not reached
         sp.ShadowClassifier((32, 32), budget=budget).fit(X, y)
 
 
