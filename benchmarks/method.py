@@ -191,8 +191,7 @@ class Torch:
         return self._outcome(model, time.perf_counter() - begin)
 
     def prune(self, fraction: float, seed: int) -> Outcome:
-        """Train for half the epochs, prune by magnitude over all layers at once, fine-tune for "
-        "the other half."""
+        """Train for half the epochs, prune by magnitude over all layers, fine-tune for the rest."""
         import torch_pruning
 
         self.torch.manual_seed(seed)

@@ -28,6 +28,7 @@ STYLES = {  # peer -> colour (Okabe and Ito), marker
     "NumPy by hand": ("#009E73", "P"),
     "scikit-learn": ("#888888", "X"),
 }
+TORCH = STYLES["PyTorch fused Adam"][0]
 
 
 def cell(value: float | None, digits: int = 2) -> str:
@@ -109,6 +110,18 @@ def _training(records: Sequence[Record]) -> list[str]:
                     [name, *(cell(which[b]["mrow_per_s"] / one[b]["mrow_per_s"]) for b in one if b in which)]
                 )
         lines += markdown(["batch size", *map(str, one)], rows)
+    busy = [r for r in records if r["case"] == "paper, busy processors"]
+    if busy:
+        lines += [
+            "The same while another process keeps each processor busy, millions of rows per second (median):",
+            "",
+            *pivot(
+                [r | {"by": f"{r['threads']} thread{'s' * (r['threads'] > 1)}"} for r in busy],
+                "by",
+                "batch_size",
+                lambda r: cell(r["rows"] / r["seconds_median"] / 1e6),
+            ),
+        ]
     wider = [r for r in records if r["case"] in ("4x256", "4x512", "jet tagger")]
     if wider:
         lines += [
@@ -309,61 +322,70 @@ def page(documents: dict[str, tuple[Record, list[Record]]]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _speed(ax: Any, records: Sequence[Record]) -> None:
-    some = [r for r in records if r["case"] == "paper" and r["threads"] == 1]
+def _lines(ax: Any, points: Callable[[str], list[tuple[float, float]]]) -> None:
+    """One line per peer that has points."""
     for peer, (colour, marker) in STYLES.items():
-        points = sorted((r["batch_size"], r["mrow_per_s"]) for r in some if r["peer"] == peer)
-        if points:
-            x, y = zip(*points, strict=True)
-            line = "--" if peer == AVX2 else "-"
-            ax.plot(x, y, line, marker=marker, color=colour, markersize=5, label=peer)
-    ax.set_xscale("log", base=2)
-    ax.set_yscale("log")
-    ax.set_xticks(sorted({r["batch_size"] for r in some}))
-    ax.xaxis.set_major_formatter("{x:.0f}")
-    ax.yaxis.set_major_formatter("{x:g}")
-    ax.minorticks_off()
-    ax.set_yticks([t for t in (0.05, 0.1, 0.2, 0.5, 1, 2, 5) if ax.get_ylim()[0] < t < ax.get_ylim()[1]])
-    ax.set_xlabel("Batch size")
-    ax.set_ylabel("Training, million rows per second")
+        found = sorted(points(peer))
+        if found:
+            x, y = zip(*found, strict=True)
+            dash = "--" if peer == AVX2 else "-"
+            ax.plot(x, y, dash, marker=marker, color=colour, markersize=5, clip_on=False, label=peer)
     ax.grid(alpha=0.3)
 
 
-def _bars(ax: Any, records: Sequence[Record]) -> None:
-    def median(who: str, part: str, fraction: float | None) -> float | None:
-        found = [
-            r["seconds_median"]
-            for r in records
-            if r["part"] == part and r["fraction"] == fraction and r["who"].startswith(who)
-        ]
-        return min(found) if found else None
+def _speed(ax: Any, records: Sequence[Record]) -> None:
+    some = [r for r in records if r["case"] == "paper" and r["threads"] == 1]
+    _lines(ax, lambda peer: [(r["batch_size"], r["mrow_per_s"]) for r in some if r["peer"] == peer])
+    batches = sorted({r["batch_size"] for r in some})
+    ax.set_xscale("log", base=2)
+    ax.set_yscale("log")
+    ax.set_xlim(batches[0] / 1.3, batches[-1] * 1.3)
+    ax.set_xticks(batches, [str(b) for b in batches], fontsize=11)
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.minorticks_off()
+    low, high = ax.get_ylim()
+    ax.set_yticks([t for t in (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5) if low < t < high])
+    ax.set_xlabel("Batch size")
+    ax.set_ylabel("Million rows per second")
+    ax.set_title("Training 40-64-64-64-64-1, one thread", fontsize=12)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.45, -0.17), ncols=3, fontsize=10, columnspacing=1)
 
-    groups = [(f"to {100 * f:.0f} %\nof the nodes", "one training", f) for f in (0.7, 0.3, 0.1)]
-    groups.append(("figure 1:\n8 budgets,\n5 seeds", "figure 1", None))
-    for who, colour, shift in (("shadowprune", "#000000", -0.2), ("PyTorch", "#D55E00", 0.2)):
-        for place, (_, part, fraction) in enumerate(groups):
-            seconds = median(who, part, fraction)
+
+def _bars(ax: Any, groups: Sequence[tuple[str, float | None, float | None]]) -> None:
+    """Seconds of shadowprune and PyTorch, group by group."""
+    for column, (colour, shift) in enumerate(((STYLES[OURS][0], -0.2), (TORCH, 0.2))):
+        for place, group in enumerate(groups):
+            seconds = group[1 + column]
             if seconds is not None:
-                ax.bar(place + shift, seconds, 0.38, color=colour)
-                text = f"{seconds:.1f} s" + ("*" if who == "PyTorch" and part == "figure 1" else "")
+                ax.bar(place + shift, seconds, 0.37, color=colour)
                 ax.annotate(
-                    text,
-                    (place + shift, seconds),
-                    (0, 2),
-                    textcoords="offset points",
-                    ha="center",
-                    fontsize=10,
-                )
+                    f"{seconds:.3g}", (place + shift, seconds), (0, 2), textcoords="offset points",
+                    ha="center", fontsize=10,
+                )  # fmt: skip
     ax.set_xticks(range(len(groups)), [name for name, _, _ in groups], fontsize=10)
     ax.tick_params(axis="x", which="both", length=0)
-    ax.set_yscale("log")
-    low, high = ax.get_ylim()
-    ax.set_ylim(low, high * 4)
-    ax.set_ylabel("Whole training, seconds")
-    ax.bar(0, 0, color="#000000", label="shadowprune: one training")
-    ax.bar(0, 0, color="#D55E00", label="PyTorch: train, prune, fine-tune")
-    ax.plot([], [], " ", label="* only the five original networks")
-    ax.legend(loc="upper left", fontsize=10)
+    ax.set_ylim(0, 1.12 * ax.get_ylim()[1])
+    ax.set_xlim(-0.5, len(groups) - 0.5)
+
+
+def _whole(axes: Sequence[Any], records: Sequence[Record]) -> None:
+    def seconds(who: str, part: str, fraction: float | None) -> float | None:
+        found = [r for r in records if r["part"] == part and r["fraction"] == fraction]
+        return min((r["seconds_median"] for r in found if r["who"].startswith(who)), default=None)
+
+    def group(name: str, part: str, fraction: float | None) -> tuple[str, float | None, float | None]:
+        return name, seconds(OURS, part, fraction), seconds("PyTorch", part, fraction)
+
+    _bars(axes[0], [group(f"{100 * f:.0f} %", "one training", f) for f in (0.7, 0.3, 0.1)])
+    axes[0].set_xlabel("Nodes to keep")
+    axes[0].set_ylabel("Seconds")
+    axes[0].set_title("30 epochs, one thread", fontsize=12)
+    _bars(axes[1], [group("", "figure 1", None)])
+    axes[1].set_xticks([-0.2, 0.2], ["all\nof it", "originals\nonly"], fontsize=10)
+    axes[1].set_title("Figure 1, all cores", fontsize=12)
+    axes[0].bar(0, 0, color=STYLES[OURS][0], label="shadowprune: one training")
+    axes[0].bar(0, 0, color=TORCH, label="PyTorch: train, prune, fine-tune")
+    axes[0].legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), fontsize=10)
 
 
 def draw(directory: Path, documents: dict[str, tuple[Record, list[Record]]]) -> None:
@@ -377,14 +399,13 @@ def draw(directory: Path, documents: dict[str, tuple[Record, list[Record]]]) -> 
     _, records = documents["training"]
     method = documents.get("method")
     with style():
-        figure = matplotlib.figure.Figure(figsize=(11.5, 5) if method else (6.5, 5), layout="constrained")
-        axes = figure.subplots(1, 2 if method else 1, squeeze=False)[0]
-        _speed(axes[0], records)
-        axes[0].set_title("40-64-64-64-64-1, one thread", fontsize=12)
+        figure = matplotlib.figure.Figure(figsize=(12 if method else 6.5, 5.2), layout="constrained")
+        axes = figure.subplots(
+            1, 3 if method else 1, squeeze=False, width_ratios=[5, 3, 1.3] if method else None
+        )
+        _speed(axes[0, 0], records)
         if method:
-            _bars(axes[1], method[1])
-            axes[1].set_title("30 epochs on the embedded jets, equal for both", fontsize=12)
-        figure.legend(loc="outside lower center", ncols=5, fontsize=10)
+            _whole(axes[0, 1:], method[1])
         with written(directory / PLOT) as path:
             figure.savefig(path, dpi=150)
 
@@ -393,18 +414,16 @@ def draw(directory: Path, documents: dict[str, tuple[Record, list[Record]]]) -> 
             return
         figure = matplotlib.figure.Figure(figsize=(7, 4.5), layout="constrained")
         ax = figure.subplots()
-        for peer, (colour, marker) in STYLES.items():
-            points = sorted(
+        _lines(
+            ax,
+            lambda peer: [
                 (int(r["case"].split()[1]), r["percent_of_peak_median"]) for r in widths if r["peer"] == peer
-            )
-            if points:
-                x, y = zip(*points, strict=True)
-                line = "--" if peer == AVX2 else "-"
-                ax.plot(x, y, line, marker=marker, color=colour, markersize=4, label=peer)
+            ],
+        )
         ax.set_xlabel("Nodes in each of four hidden layers")
         ax.set_ylabel("% of the FMA peak")
+        ax.set_xlim(0, None)
         ax.set_ylim(0, 100)
-        ax.grid(alpha=0.3)
         ax.legend(fontsize=10)
         with written(directory / CURVE) as path:
             figure.savefig(path, dpi=150)

@@ -8,8 +8,10 @@ repetition the worker measures the FMA peak of its own processors.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +20,7 @@ import numpy as np
 from shadowprune import _core
 
 from . import peers, tables
+from .machine import processors
 from .peak import WIDTHS
 from .peers import OURS, PEERS, Entry, Task, make_task
 from .trainee import Sample
@@ -40,6 +43,7 @@ class Case:
     peers: tuple[str, ...] | None = None  # all by default
     threads: tuple[int, ...] = (1, 2)
     rows: int = 65536
+    busy: bool = False  # while other processes keep all processors at work
 
 
 PAPER = (40, 64, 64, 64, 64, 1)
@@ -57,6 +61,7 @@ CASES: tuple[Case, ...] = (
     Case("4x256", (40, 256, 256, 256, 256, 1), (1024,), WIDER, rows=16384),
     Case("4x512", (40, 512, 512, 512, 512, 1), (1024,), WIDER, rows=8192),
     Case("jet tagger", JET_TAGGER, (128, 1024), WIDER),
+    Case("paper, busy processors", PAPER, (256, 1024), (OURS,), busy=True),
     *(Case(f"width {n}", (40, n, n, n, n, 1), (1024,), SPEED, (1,)) for n in CURVE),
 )
 QUICK: tuple[Case, ...] = (
@@ -169,6 +174,19 @@ def summarise(
     return records
 
 
+@contextmanager
+def others_at_work() -> Iterator[None]:
+    """One process on each processor that does nothing but use it."""
+    code = "import os, sys; os.sched_setaffinity(0, {int(sys.argv[1])})\nwhile True: pass"
+    spinning = [subprocess.Popen([sys.executable, "-c", code, str(cpu)]) for cpu in processors()]
+    try:
+        yield
+    finally:
+        for process in spinning:
+            process.kill()
+            process.wait()
+
+
 def with_prototype(library: Path | None) -> list[Entry]:
     """The peers, the external C loop among them only if there is one."""
     from .peers.prototype import VARIABLE
@@ -230,7 +248,9 @@ def run(
                     if count in case.threads and (case.peers is None or entry.name in case.peers)
                 }
                 rows = case.rows - case.rows % batch_size
-                found = summarise(case, task, rows, measure(task, taking_part, rows, repetitions))
+                with others_at_work() if case.busy else nullcontext():
+                    samples = measure(task, taking_part, rows, repetitions)
+                found = summarise(case, task, rows, samples)
                 tables.show(COLUMNS, found)
                 records += found
     print(f"x: how many times as long as {peers.OURS} needs with as many threads")

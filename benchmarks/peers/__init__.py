@@ -91,8 +91,7 @@ def make_task(
 
 
 def mean_loss(task: Task, params: F32, rows: int = 4096) -> float:
-    """Of the network with these parameters on the first rows, in float64: says whether peers "
-    "did equal work."""
+    """Of the network with these parameters on the first rows, in float64: did peers do equal work?"""
     h = task.x[:rows].astype(np.float64)
     at, last = 0, len(task.widths) - 2
     for layer, (n_in, n_out) in enumerate(pairwise(task.widths)):

@@ -58,8 +58,7 @@ class Plain:
 
 
 class Shadow(Plain):
-    """Every hidden node under a shadow whose budget is 70 % of them: what the gates cost, "
-    "before any node goes."""
+    """A shadow over all hidden nodes, budget 70 %: what gates cost before any node goes."""
 
     def start(self, task: Task) -> None:
         super().start(task)
