@@ -59,10 +59,17 @@ def main() -> None:
             print(f"\n{part}", flush=True)
             begin = time.perf_counter()
             if part == "training":
-                records = training.run(
-                    library, **usual, prototype=options.prototype, cases=options.cases,
-                    batches=options.batch_sizes, threads=options.threads,
-                )  # fmt: skip
+                records = []
+                for found in training.run(
+                    library,
+                    **usual,
+                    prototype=options.prototype,
+                    cases=options.cases,
+                    batches=options.batch_sizes,
+                    threads=options.threads,
+                ):
+                    records += found
+                    tables.save(folder, part, about, records)  # all so far: it takes long
             elif part == "inference":
                 records = inference.run(library, **usual)
             elif part == "method":

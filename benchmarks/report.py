@@ -303,6 +303,15 @@ before the clock starts. Keras gets the rows in order, shuffled within the clock
 and `torch.compile` need to compile is not counted.
 """
 
+CLOSING = """## Keeping it so
+
+`make guard` counts the instructions the C core executes for fixed pieces of work (callgrind, AVX2 kernels)
+and fails if one grew by more than 3 % over [instructions.json](../benchmarks/instructions.json); such a count
+does not depend on how busy the machine is, and runs in CI. `python -m benchmarks.instructions --update` stores
+new ones. [test_speed.py](../benchmarks/test_speed.py) keeps a history of times with pytest-benchmark; its first
+lines say how.
+"""
+
 
 def page(documents: dict[str, tuple[Record, list[Record]]]) -> str:
     """The page, from the documents by name."""
@@ -317,6 +326,7 @@ def page(documents: dict[str, tuple[Record, list[Record]]]) -> str:
             section[1:1] = ["", *_machine(machine)[:-1]]
             about = machine
         lines += section
+    lines.append(CLOSING)
     if "training" in documents:
         lines.insert(1, f"![Training speed and time of the whole method]({PLOT})\n")
     return "\n".join(lines).rstrip() + "\n"

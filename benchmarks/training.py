@@ -19,12 +19,12 @@ import numpy as np
 
 from shadowprune import _core
 
-from . import peers, tables
+from . import tables
 from .machine import processors
 from .peak import WIDTHS
 from .peers import OURS, PEERS, Entry, Task, make_task
 from .trainee import Sample
-from .workers import Unavailable, Worker
+from .workers import Failed, Unavailable, Worker
 
 N_AGREE, AGREE = 30, 3e-4  # steps after which the losses are compared, relative; float32 parts ways slowly
 
@@ -44,6 +44,10 @@ class Case:
     threads: tuple[int, ...] = (1, 2)
     rows: int = 65536
     busy: bool = False  # while other processes keep all processors at work
+
+    def includes(self, entry: Entry, threads: int) -> bool:
+        """Whether this peer takes part with so many threads."""
+        return threads in self.threads and (self.peers is None or entry.name in self.peers)
 
 
 PAPER = (40, 64, 64, 64, 64, 1)
@@ -116,7 +120,9 @@ def measure(
     for (entry, threads), worker in workers.items():
         try:
             loss = worker.ask("start", task, agree)
-        except Unavailable as error:
+        except (Unavailable, Failed) as error:
+            if entry.name == OURS and isinstance(error, Failed):
+                raise
             print(f"{entry.name}, {threads} threads, is left out: {error}")
             continue
         if reference is None:
@@ -207,51 +213,36 @@ def run(
     cases: Sequence[str] | None = None,
     batches: Sequence[int] | None = None,
     threads: Sequence[int] | None = None,
-) -> list[tables.Record]:
-    """Measure and print every case; one record per case, batch, peer and number of threads."""
-    records: list[tables.Record] = []
+) -> Iterator[list[tables.Record]]:
+    """Measure and print every case, batch by batch; one record per peer and number of threads."""
+    chosen = [case for case in (QUICK if quick else CASES) if not cases or case.name in cases]
     with ExitStack() as stack:
         workers: dict[tuple[Entry, int], Worker] = {}
         for entry in with_prototype(prototype):
             vector = WIDTHS[entry.isa or _core.isas()[-1]]
-            for count in entry.threads:
-                if (threads and count not in threads) or (
-                    quick and entry.name != OURS and count != entry.threads[0]
-                ):
+            counts = entry.threads if entry.name == OURS or not quick else entry.threads[:1]
+            for count in counts:
+                if (threads and count not in threads) or not any(c.includes(entry, count) for c in chosen):
                     continue
+                arguments = (entry.target, count, peak_library, vector)
                 try:
-                    worker = Worker(
-                        TRAINEE,
-                        entry.target,
-                        count,
-                        peak_library,
-                        vector,
-                        threads=count,
-                        variables=entry.variables,
-                    )
+                    worker = Worker(TRAINEE, *arguments, threads=count, variables=entry.variables)
                 except Unavailable as error:
                     print(f"{entry.name}, {count} threads, is left out: {error}")
                     continue
                 workers[entry, count] = stack.enter_context(worker)
         tables.head(COLUMNS, NAMES)
-        for case in QUICK if quick else CASES:
-            if cases and case.name not in cases:
-                continue
+        for case in chosen:
             print(f"{case.name}: {'-'.join(map(str, case.widths))}")
             for batch_size in case.batches:
                 if batches and batch_size not in batches:
                     continue
                 task = make_task(case.widths, batch_size, case.rows)
-                taking_part = {
-                    (entry, count): worker
-                    for (entry, count), worker in workers.items()
-                    if count in case.threads and (case.peers is None or entry.name in case.peers)
-                }
+                taking_part = {key: worker for key, worker in workers.items() if case.includes(*key)}
                 rows = case.rows - case.rows % batch_size
                 with others_at_work() if case.busy else nullcontext():
                     samples = measure(task, taking_part, rows, repetitions)
                 found = summarise(case, task, rows, samples)
                 tables.show(COLUMNS, found)
-                records += found
-    print(f"x: how many times as long as {peers.OURS} needs with as many threads")
-    return records
+                yield found
+    print(f"x: how many times as long as {OURS} needs with as many threads")

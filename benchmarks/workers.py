@@ -24,6 +24,10 @@ class Unavailable(Exception):
     """A peer that cannot run here: its package is missing, or it does not know this number of threads."""
 
 
+class Failed(RuntimeError):
+    """An error in a worker, with its traceback."""
+
+
 class Worker:
     """An object of `module:class` in a process of its own, which runs on `threads` processors.
 
@@ -110,7 +114,7 @@ class Worker:
         if kind == "unavailable":
             raise Unavailable(value)
         if kind == "failed":
-            raise RuntimeError(f"in a worker:\n{value}")
+            raise Failed(f"in a worker:\n{value}")
         return value
 
     def close(self) -> None:
