@@ -306,10 +306,11 @@ and `torch.compile` need to compile is not counted.
 CLOSING = """## Keeping it so
 
 `make guard` counts the instructions the C core executes for fixed pieces of work (callgrind, AVX2 kernels)
-and fails if one grew by more than 3 % over [instructions.json](../benchmarks/instructions.json); such a count
-does not depend on how busy the machine is, and runs in CI. `python -m benchmarks.instructions --update` stores
-new ones. [test_speed.py](../benchmarks/test_speed.py) keeps a history of times with pytest-benchmark; its first
-lines say how.
+and fails if one grew by more than 3 % over [instructions.json](../benchmarks/instructions.json); such a
+count does not depend on how busy the machine is, and runs in CI.
+`python -m benchmarks.instructions --update` stores new ones.
+[test_speed.py](../benchmarks/test_speed.py) keeps a history of times with pytest-benchmark; its first lines
+say how.
 """
 
 
