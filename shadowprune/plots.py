@@ -236,15 +236,13 @@ def _color_bar(ax: Axes, image: Any, label: str) -> None:
     bar.set_label(label, size=ax.xaxis.label.get_fontsize())
 
 
-def gates_over_time(history: Any, support: Sequence[ArrayLike], ax: Axes | None = None) -> Axes:
+def gates_over_time(history: Any, ax: Axes | None = None) -> Axes:
     """Every gate after every epoch of the gate stage, and what the hard finish kept.
 
     Parameters
     ----------
     history : History
         ``clf.history_``.
-    support : list of array_like of bool
-        ``clf.support_``: nodes kept of the inputs and of each hidden layer.
     ax : matplotlib Axes, optional
         By default a new figure in mplhep's look.
 
@@ -260,14 +258,11 @@ def gates_over_time(history: Any, support: Sequence[ArrayLike], ax: Axes | None 
     ImportError
         Without matplotlib or mplhep.
     ValueError
-        Without gates (a training without a shadow), or with a support of another length.
+        Without gates (a training without a shadow).
     """
-    masks = [np.asarray(mask, dtype=bool) for mask in support]
-    n_gates = sum(map(len, masks))
     if not history.gates:
         raise ValueError("history holds no gates: there was no shadow, or less than an epoch of its stage")
-    if len(history.gates[0]) != n_gates:
-        raise ValueError(f"support has {n_gates} nodes, the gates in history are {len(history.gates[0])}")
+    masks = history.support
     every = np.column_stack([*history.gates, np.concatenate(masks)]).astype(np.float64)
     blocks, names, edges = [], [], [0]
     for layer, gates in enumerate(np.split(every, np.cumsum([len(m) for m in masks])[:-1])):

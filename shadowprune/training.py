@@ -39,6 +39,8 @@ class History:
         Score on the validation rows, empty without early stopping.
     gates : list of ndarray
         Gates of inputs and hidden nodes after every epoch of the gate stage, float32.
+    support : list of ndarray of bool
+        Nodes kept of the network the run began with: inputs, then each hidden layer.
     gap : float
         Soft-to-hard gap at the hard finish: |K - sum of the kept gates| with K nodes kept, the largest over
         budgets.
@@ -50,6 +52,7 @@ class History:
     n_nodes: list[float] = field(default_factory=list)
     validation_score: list[float] = field(default_factory=list)
     gates: list[F32] = field(default_factory=list)
+    support: list[NDArray[np.bool_]] = field(default_factory=list)
     gap: float = 0.0
 
 
@@ -150,6 +153,7 @@ def train(
             stacklevel=3,
         )
     run.end_first_stage()
+    run.history.support = list(run.support)
     return best[1] or run.network(), run.support, run.history
 
 

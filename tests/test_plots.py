@@ -175,7 +175,7 @@ def trained():
 
 def test_gates_over_time_are_the_history_layer_by_layer(trained):
     clf = trained[0]
-    ax = plots.gates_over_time(clf.history_, clf.support_)
+    ax = plots.gates_over_time(clf.history_)
     drawn = ax.collections[0].get_array().reshape(8 + 24, -1)
     assert drawn.shape[1] == len(clf.history_.gates) + 1
     for epoch, gates in enumerate(clf.history_.gates):
@@ -185,6 +185,12 @@ def test_gates_over_time_are_the_history_layer_by_layer(trained):
     assert all((np.diff(part) >= 0).all() for part in np.split(drawn[:, -1], [8, 20]))  # kept ones on top
     assert [t.get_text() for t in ax.get_yticklabels()] == ["inputs", "layer 1", "layer 2"]
     assert ax.get_xticklabels()[-1].get_text() == "hard"
+    # of a network pruned on, whose support refers to columns it never saw
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(200, 8))
+    on = clf.prune(X, X[:, 2] > 0, n_nodes=5, n_inputs=3, max_iter=10)
+    again = plots.gates_over_time(on.history_).collections[0].get_array().reshape(6 + 10, -1)
+    assert again[:, -1].sum() == 8
     ax.figure.canvas.draw()
 
 
@@ -192,13 +198,11 @@ def test_layers_without_a_shadow_are_left_out():
     rng = np.random.default_rng(0)
     clf = sp.ShadowClassifier((6, 5), 3, prune_layers=[1], max_iter=10, random_state=0)
     clf.fit(rng.normal(size=(100, 4)), np.arange(100) % 2)
-    ax = plots.gates_over_time(clf.history_, clf.support_)
+    ax = plots.gates_over_time(clf.history_)
     assert [t.get_text() for t in ax.get_yticklabels()] == ["layer 2"]
-    with pytest.raises(ValueError, match="support has 2 nodes, the gates in history are 15"):
-        plots.gates_over_time(clf.history_, [np.ones(2, bool)])
     clf.history_.gates.clear()
     with pytest.raises(ValueError, match="history holds no gates"):
-        plots.gates_over_time(clf.history_, clf.support_)
+        plots.gates_over_time(clf.history_)
 
 
 def test_widths_are_means_with_spread(trained):
