@@ -44,9 +44,9 @@ if X86:
 INCLUDE = ["csrc", "csrc/kernels"]
 HEADERS = ["csrc/shadowprune.h", "csrc/packed.h", "csrc/team.h", "csrc/kernels/kernels.h"]
 KERNEL_PARTS = ["csrc/kernels/table.h", "csrc/kernels/tile.h", "csrc/kernels/elementwise.h"]
-CORE = ["status", "packed", "network", "shadow", "variants", "loss", "optimizer", "team", "train"]
+CORE = ["status", "packed", "network", "predict", "shadow", "variants", "loss", "optimizer", "team", "train"]
 CORE += ["reduce", "fixed", "quantise", "kernels/dispatch"]
-GLUE = ["module", "arrays", "methods", "model", "trainer", "fixed"]
+GLUE = ["module", "arrays", "methods", "model", "predictor", "trainer", "fixed"]
 
 
 class BuildExt(build_ext):

@@ -76,6 +76,17 @@ sp_status sp_backward(sp_model *model, const float *dz, float *dparams, float *d
 
 int64_t sp_model_rows(const sp_model *model); /* rows of the kept forward, 0 without one */
 
+/* --- Inference (predict.c) --------------------------------------------------------------------------------------- */
+
+typedef struct sp_predictor sp_predictor; /* a network that no longer changes */
+
+sp_predictor *sp_predictor_new(const sp_layout *layout, const float *params);
+void sp_predictor_free(sp_predictor *predictor);
+const sp_layout *sp_predictor_layout(const sp_predictor *predictor);
+
+/* x (rows, width[0]) -> z (rows, width[L]); from any number of threads at once. */
+sp_status sp_predict(sp_predictor *predictor, const float *x, int64_t rows, float *z);
+
 /* --- Losses from logits (loss.c) --------------------------------------------------------------------------------- */
 
 typedef enum { SP_BINARY_CROSSENTROPY, SP_CATEGORICAL_CROSSENTROPY, SP_SQUARED_ERROR } sp_loss;

@@ -108,6 +108,15 @@ class Model:
     def backward(self, dz: F32) -> tuple[F32, F32]:
         """(dparams, dgates) of the last forward(keep=True), or ValueError. dgates: inputs, then hidden."""
 
+class Predictor:
+    """A frozen network; any number of threads may call it at once."""
+
+    def __init__(self, widths: Sequence[int], activation: str, params: F32) -> None: ...
+    def __call__(self, x: ArrayLike, out: F32 | None = None) -> F32:
+        """Logits (n, n_out) of rows (n, n_in), written to out if given."""
+    def latency(self, x: ArrayLike, repeats: int = 1000) -> float:
+        """Seconds the core needs for these rows, the mean of some repeats: without the call from Python."""
+
 class Trainer:
     """Weights, moments, scores and scratch memory of one training."""
 

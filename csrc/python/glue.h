@@ -75,9 +75,9 @@ int sp_check_share(const char *name, double value);
 
 extern PyMethodDef sp_methods[];
 
-/* --- model.c, trainer.c, fixed.c: one heap type each ------------------------------------------------------------- */
+/* --- model.c, predictor.c, trainer.c, fixed.c: one heap type each ------------------------------------------------------------- */
 
-extern PyType_Spec sp_model_spec, sp_trainer_spec, sp_fixed_type_spec;
+extern PyType_Spec sp_model_spec, sp_predictor_spec, sp_trainer_spec, sp_fixed_type_spec;
 PyObject *sp_py_fixed_cast(PyObject *module, PyObject *args); /* functions of the module */
 PyObject *sp_py_fixed_table(PyObject *module, PyObject *args);
 

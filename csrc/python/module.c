@@ -29,8 +29,8 @@ static int execute(PyObject *module)
     }
     if (PyModule_AddIntConstant(module, "MAX_LAYERS", SP_MAX_LAYERS))
         return -1;
-    return add_type(module, &sp_model_spec) || add_type(module, &sp_trainer_spec) ||
-                   add_type(module, &sp_fixed_type_spec)
+    return add_type(module, &sp_model_spec) || add_type(module, &sp_predictor_spec) ||
+                   add_type(module, &sp_trainer_spec) || add_type(module, &sp_fixed_type_spec)
                ? -1
                : 0;
 }
