@@ -189,14 +189,14 @@ void sp_gates_backward(sp_family family, int n, const double *gate, const sp_cos
         dscore[i] *= (u[i] - (linear(cost, i) + (products ? price[cost->layer[i]] : 0)) * mu) * inverse;
 }
 
-double sp_scores_step(int n, double *score, const double *grad, double *velocity, double square, int64_t step,
-                      double rate)
+double sp_scores_step(int n, int n_all, double *score, const double *grad, double *velocity, double square,
+                      int64_t step, double rate)
 {
     const double momentum = 0.9, memory = 0.99;
     double now = 0;
     for (int i = 0; i < n; i++)
         now += grad[i] * grad[i];
-    square = memory * square + (1 - memory) * now / n;
+    square = memory * square + (1 - memory) * now / n_all;
     const double scale =
         rate / (1 - pow(momentum, (double)step)) / (sqrt(square / (1 - pow(memory, (double)step))) + 1e-12);
     for (int i = 0; i < n; i++) {

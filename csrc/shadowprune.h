@@ -133,9 +133,10 @@ sp_status sp_gates(sp_family family, int n, const double *score, const sp_cost *
 void sp_gates_backward(sp_family family, int n, const double *gate, const sp_cost *cost, double temperature,
                        const double *u, double *dscore);
 
-/* Momentum over one running mean square of the whole gradient. Returns that mean square. */
-double sp_scores_step(int n, double *score, const double *grad, double *velocity, double square, int64_t step,
-                      double rate);
+/* Momentum over one running mean square of the whole gradient, of which n of n_all scores are left (the others' is zero).
+   Returns that mean square. */
+double sp_scores_step(int n, int n_all, double *score, const double *grad, double *velocity, double square,
+                      int64_t step, double rate);
 
 /* Nodes a layer keeps at least and at most, indexed by layer, in multiples; one narrower than low keeps all it has. */
 typedef struct {
@@ -242,6 +243,9 @@ int sp_trainer_n_groups(const sp_trainer *trainer);
 int sp_trainer_group_size(const sp_trainer *trainer, int group);
 const double *sp_trainer_scores(const sp_trainer *trainer, int group);
 const float *sp_trainer_gates(const sp_trainer *trainer); /* (n_gates) of the last step */
+
+/* A new trainer that goes on from here without the nodes whose keep flag (n_gates) is false. It has no quantiser. */
+sp_status sp_trainer_reduced(const sp_trainer *trainer, const bool *keep, sp_trainer **reduced);
 
 /* From now on the forward pass sees weights, biases and the outputs of hidden layers on these grids (quantise.c): types
    of weights (n_layers) and outputs (n_layers - 1), at most 16 bits and saturating; biases in multiples of 2^-fraction

@@ -15,7 +15,7 @@
 enum { MAX_SLICES = 8, SLICE_FLOATS = 1 << 18 }; /* the gradients of all slices stay in the cache */
 
 typedef struct {
-    int n;
+    int n, n_all;                   /* n_all: before nodes were taken off */
     int32_t *index, *layer, *order; /* order: best first, for hard gates */
     double *score, *gate, *velocity;
     double *u, *grad, *hard;
@@ -214,7 +214,7 @@ sp_status sp_trainer_set_shadow(sp_trainer *trainer, sp_method method, sp_family
         group *to = &trainer->groups[i];
         const size_t n = (size_t)groups[i].n;
         trainer->n_groups = i + 1;
-        to->n = groups[i].n;
+        to->n = to->n_all = groups[i].n;
         to->rate = groups[i].rate;
         to->index = malloc(3 * n * sizeof *to->index);
         to->score = calloc(6 * n, sizeof *to->score); /* one piece for all */
@@ -237,6 +237,107 @@ sp_status sp_trainer_set_shadow(sp_trainer *trainer, sp_method method, sp_family
         memcpy(to->score, groups[i].score, n * sizeof *to->score);
     }
     return SP_OK;
+}
+
+/* The kept part of values (n) that belong to the gates of a group. */
+static void compress(const group *from, const bool *keep, const double *values, double *kept)
+{
+    for (int k = 0; k < from->n; k++)
+        if (keep[from->index[k]])
+            *kept++ = values[k];
+}
+
+/* The groups without the nodes taken off, laid over `to`; their optimisers stay where they are. */
+static sp_status reduce_groups(const sp_trainer *trainer, const bool *keep, sp_trainer *to)
+{
+    const int n_gates = trainer->net.layout.n_gates;
+    sp_group *groups = calloc((size_t)trainer->n_groups + 1, sizeof *groups);
+    double *scores = malloc((size_t)n_gates * 2 * sizeof *scores), *costs = scores + n_gates;
+    int32_t *indices = malloc((size_t)n_gates * 3 * sizeof *indices), *layers = indices + n_gates;
+    int32_t *place = layers + n_gates;
+    sp_cost *cost = calloc((size_t)trainer->n_groups + 1, sizeof *cost);
+    sp_status status = groups && scores && indices && cost ? SP_OK : SP_NO_MEMORY;
+    if (!status) {
+        place[0] = 0;
+        for (int k = 1; k < n_gates; k++)
+            place[k] = place[k - 1] + keep[k - 1];
+        for (int i = 0, first = 0; i < trainer->n_groups; first += groups[i++].n) {
+            const group *from = &trainer->groups[i];
+            sp_group *g = &groups[i];
+            *g = (sp_group){.index = indices + first, .score = scores + first, .rate = from->rate};
+            compress(from, keep, from->score, scores + first);
+            if (from->cost_block) {
+                cost[i] = from->cost;
+                cost[i].layer = layers + first;
+                if (from->cost.linear) {
+                    compress(from, keep, from->cost.linear, costs + first);
+                    cost[i].linear = costs + first;
+                }
+                g->cost = &cost[i];
+            }
+            for (int k = 0; k < from->n; k++)
+                if (keep[from->index[k]]) {
+                    indices[first + g->n] = place[from->index[k]];
+                    if (from->cost.n_layers)
+                        layers[first + g->n] = from->cost.layer[k];
+                    g->n++;
+                }
+            if (g->n == 0)
+                status = SP_BAD_BUDGET;
+        }
+    }
+    if (!status)
+        status = sp_trainer_set_shadow(to, trainer->method, trainer->family, trainer->n_groups, groups);
+    for (int i = 0; !status && i < trainer->n_groups; i++) {
+        const group *from = &trainer->groups[i];
+        group *g = &to->groups[i];
+        compress(from, keep, from->velocity, g->velocity);
+        compress(from, keep, from->gate, g->gate);
+        g->n_all = from->n_all;
+        g->theta = from->theta;
+        g->theta_before = from->theta_before;
+        g->square = from->square;
+        g->step = from->step;
+    }
+    free(groups);
+    free(scores);
+    free(indices);
+    free(cost);
+    return status;
+}
+
+sp_status sp_trainer_reduced(const sp_trainer *trainer, const bool *keep, sp_trainer **reduced)
+{
+    const sp_layout *layout = &trainer->net.layout;
+    sp_layout small;
+    sp_trainer *to = NULL;
+    sp_status status = sp_reduce_layout(layout, keep, &small);
+    if (!status)
+        status =
+            sp_trainer_new(&small, trainer->loss, &trainer->optimizer, trainer->batch_size, trainer->n_threads, &to);
+    if (status)
+        return status;
+    float *flat = sp_floats(layout->n_params + small.n_params);
+    status = flat ? reduce_groups(trainer, keep, to) : SP_NO_MEMORY;
+    if (!status) {
+        const float *from[] = {trainer->net.w, trainer->m, trainer->v};
+        float *kept[] = {to->net.w, to->m, to->v}, *gate = to->gates;
+        for (int i = 0; i < 3; i++) {
+            sp_net_unpack(&trainer->net, from[i], flat);
+            sp_reduce(layout, keep, flat, flat + layout->n_params);
+            sp_net_pack(&to->net, flat + layout->n_params, kept[i]);
+        }
+        for (int k = 0; k < layout->n_gates; k++)
+            if (keep[k])
+                *gate++ = trainer->gates[k];
+        to->step = trainer->step;
+    }
+    free(flat);
+    if (status)
+        sp_trainer_free(to);
+    else
+        *reduced = to;
+    return status;
 }
 
 static sp_status set_gates(sp_trainer *trainer, const double *budget, const double *temperature)
@@ -272,7 +373,8 @@ static void step_scores(sp_trainer *trainer, const double *temperature)
         }
         /* Unit costs here, though theta keeps the true cost: projecting with the true cost selects worse. */
         sp_gates_backward(trainer->family, at->n, at->gate, NULL, temperature[i], at->u, at->grad);
-        at->square = sp_scores_step(at->n, at->score, at->grad, at->velocity, at->square, at->step, at->rate);
+        at->square =
+            sp_scores_step(at->n, at->n_all, at->score, at->grad, at->velocity, at->square, at->step, at->rate);
     }
 }
 

@@ -33,6 +33,9 @@ Amount: TypeAlias = "int | float"
 Block: TypeAlias = "tuple[float, Amount, Nodes]"  # mean score, cost, nodes
 
 
+CLOSED = 1e-6  # gates below this were never seen to open again, nor their nodes to be kept
+
+
 @dataclass(frozen=True)
 class BudgetReport:
     """What became of one budget.
@@ -126,6 +129,10 @@ class Constraint(ABC):
     @abstractmethod
     def report(self, keep: Bools, short: float) -> BudgetReport: ...
 
+    def idle(self, scores: F64, gates: NDArray[np.float32]) -> Bools:
+        """Nodes that may leave the computation: they will not open again, nor does the finish choose them."""
+        return np.zeros(len(scores), np.bool_)
+
     def open_part(self, budget: F64) -> F64:
         """Part of each covered layer that is open at these C, were all of them cut alike."""
         return budget / self.full
@@ -164,6 +171,15 @@ class Count(Constraint):
         layers = int(self.layer.max()) + 1
         low, high = self.limits.low[:layers], self.limits.high[:layers]
         return _core.select(scores, self.layer, self.keep, low, high, self.limits.multiple), 0.0
+
+    def idle(self, scores: F64, gates: NDArray[np.float32]) -> Bools:
+        # open gates add up to at least `keep`, so the best `keep` are open, but for what the limits ask for
+        if self.limits.multiple > 1 or self.limits.cut(self.layer):
+            return super().idle(scores, gates)
+        order = np.lexsort((np.arange(len(scores)), -scores))
+        spare = np.zeros(len(scores), np.bool_)
+        spare[order] = _rank(self.layer[order]) >= self.limits.low[self.layer[order]]
+        return spare & (gates < CLOSED)
 
     def report(self, keep: Bools, short: float) -> BudgetReport:
         return BudgetReport(self.name, self.keep, int(keep.sum()))

@@ -167,6 +167,11 @@ class Trainer:
 
         learning_rate, weight_decay: (n_steps,). budgets, temperatures: (n_steps, n_groups).
         """
+    def reduced(self, keep: Bools) -> Trainer:
+        """One that goes on from here without the nodes whose flag (one per input and hidden node) is false.
+
+        Weights, moments, scores and the state of their optimiser go along; x must then have the kept columns.
+        """
     def gates(self) -> F32:
         """Gates of the last step, one per input and hidden node."""
 

@@ -11,8 +11,10 @@ W (n_in, n_out) row by row and then b (n_out,); one gate per input and hidden no
 """
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -54,7 +56,7 @@ def weight_mask(widths: Sequence[int]) -> Bools:
     return mask > 0
 
 
-def split_gates(widths: Sequence[int], gates: F64) -> list[F64]:
+def split_gates(widths: Sequence[int], gates: NDArray[Any]) -> list[NDArray[Any]]:
     """One flat array over inputs and hidden nodes, cut into one array (w_l,) per layer."""
     return np.split(gates, np.cumsum(widths[:-2])) if len(widths) > 2 else [gates]
 
@@ -341,14 +343,24 @@ def taylor_step(scores: F64, g: F64, u: F64, step: int) -> None:
     scores[:] = (1 - share) * scores + share * (g * u) ** 2
 
 
-def scores_step(scores: F64, grad: F64, velocity: F64, square: float, step: int, rate: float) -> float:
+def scores_step(
+    scores: F64,
+    grad: F64,
+    velocity: F64,
+    square: float,
+    step: int,
+    rate: float,
+    n_all: int | None = None,
+) -> float:
     """One step t of the score optimiser, in place; returns the new q.
 
     m = 0.9 m + 0.1 g;  q = 0.99 q + 0.01 mean(g^2), one number for all scores;
     s -= rate (m / (1 - 0.9^t)) / (sqrt(q / (1 - 0.99^t)) + 1e-12)
+
+    n_all: scores the mean is over, if some were taken off (their gradient was zero).
     """
     velocity[:] = 0.9 * velocity + 0.1 * grad
-    square = 0.99 * square + 0.01 * float(np.mean(grad**2))
+    square = 0.99 * square + 0.01 * float(np.sum(grad**2)) / (n_all or len(grad))
     scores -= rate * (velocity / (1 - 0.9**step)) / (np.sqrt(square / (1 - 0.99**step)) + 1e-12)
     return square
 
@@ -441,12 +453,14 @@ class _Group:
     cost: Cost
     rate: float
     velocity: F64 = field(init=False)
+    n_all: int = field(init=False)
     square: float = 0.0
     step: int = 0
 
     def __post_init__(self) -> None:
         self.scores = np.array(self.scores, dtype=np.float64)
         self.velocity = np.zeros_like(self.scores)
+        self.n_all = len(self.scores)
 
 
 class Trainer:
@@ -494,6 +508,25 @@ class Trainer:
     def get_shadow(self) -> list[F64]:
         """Scores of each group."""
         return [group.scores.copy() for group in self._groups]
+
+    def reduced(self, keep: Bools) -> "Trainer":
+        """A copy that goes on without the nodes whose flag is false; costs must be vectors or None."""
+        small, keep = deepcopy(self), np.asarray(keep)
+        small._drop(keep)
+        return small
+
+    def _drop(self, keep: Bools) -> None:
+        self._params, self._m, self._v = (
+            reduce(self._widths, block, keep) for block in (self._params, self._m, self._v)
+        )
+        self._widths = (*(int(k.sum()) for k in split_gates(self._widths, keep)), self._widths[-1])
+        self._gates = self._gates[keep]
+        place = np.cumsum(keep) - 1
+        for group in self._groups:
+            stay = keep[group.where]
+            group.where = place[group.where[stay]].astype(np.int32)
+            group.scores, group.velocity = group.scores[stay], group.velocity[stay]
+            group.cost = group.cost if group.cost is None else np.asarray(group.cost)[stay]
 
     def gates(self) -> F64:
         """Gates of the last step, one per input and hidden node."""
@@ -550,6 +583,6 @@ class Trainer:
                     continue
                 ds = gates_backward(g, temperature, u, self._family)
                 group.square = scores_step(
-                    group.scores, ds, group.velocity, group.square, group.step, group.rate
+                    group.scores, ds, group.velocity, group.square, group.step, group.rate, group.n_all
                 )
         return np.array(losses)

@@ -172,6 +172,7 @@ class _Run:
         self.soft = shadow is not None and not shadow.trivial
         self.first_stage = self.soft or quantiser is not None
         self.support = network.split(np.ones(sum(network.widths[:-1]), np.bool_))
+        self.active = np.ones(sum(network.widths[:-1]), np.bool_)  # nodes still computed, of the first layout
         self.history = History()
         self.n_steps = settings.epochs * -(-len(x) // settings.batch_size)
         self.finish = max(1, round(STAGE * self.n_steps)) if self.first_stage else 0
@@ -215,7 +216,8 @@ class _Run:
         self.history.weight_decay.append(self.last[1])
         self.history.n_nodes.append(self._open_nodes())
         if self.soft:
-            self.history.gates.append(self.trainer.gates())
+            self.history.gates.append(self._gates())
+            self._drop_idle()
 
     def _advance(self, rows: NDArray[np.int32], steps: NDArray[Any]) -> NDArray[np.float64]:
         s = self.settings
@@ -258,7 +260,42 @@ class _Run:
     def _open_nodes(self) -> float:
         if not self.soft:
             return float(self.layout.n_nodes)
-        return float(self.trainer.gates()[self.layout.widths[0] :].sum())
+        return float(self._gates()[self.layout.widths[0] :].sum())
+
+    def _gates(self) -> F32:
+        """Gates of the first layout; nodes that left have zero."""
+        gates = np.zeros(len(self.active), np.float32)
+        gates[self.active] = self.trainer.gates()
+        return gates
+
+    def _read_scores(self) -> None:
+        """The trainer's scores into the shadow; nodes that left go below all others."""
+        groups = self.shadow.groups if self.shadow else []
+        for group, scores in zip(groups, self.trainer.get_shadow(), strict=True):
+            here = self.active[group.index]
+            group.scores[here] = scores
+            group.scores[~here] = scores.min() - 1
+
+    def _drop_idle(self) -> None:
+        """Take nodes with closed gates out of the computation, which then shrinks with the budget."""
+        shadow = self.shadow
+        if shadow is None or shadow.method != "shadow":
+            return
+        self._read_scores()
+        gates, stay = self._gates(), self.active.copy()
+        for group in shadow.groups:
+            stay[group.index] &= ~group.constraint.idle(group.scores, gates[group.index])
+        if stay.sum() > 0.95 * self.active.sum():  # not worth a new layout
+            return
+        x, trainer = self._reduced(stay)
+        self.x, self.active, self.trainer = x, stay, trainer
+
+    def _reduced(self, keep: NDArray[np.bool_]) -> tuple[F32, _core.Trainer]:
+        """Rows and trainer without the other nodes of the first layout."""
+        here, inputs = keep[self.active], keep[: self.layout.widths[0]]
+        inputs = inputs[self.active[: len(inputs)]]
+        x = self.x if inputs.all() else np.ascontiguousarray(self.x[:, inputs])
+        return x, self.trainer.reduced(here)
 
     def end_first_stage(self) -> None:
         """Gates close, grids begin; nothing to do a second time."""
@@ -273,18 +310,14 @@ class _Run:
         shadow = self.shadow
         if shadow is None:
             return
-        for group, scores in zip(shadow.groups, self.trainer.get_shadow(), strict=True):
-            group.scores[:] = scores
+        self._read_scores()
         support = shadow.support()
-        x = self.x if support[0].all() else np.ascontiguousarray(self.x[:, support[0]])
-        keep = np.concatenate(support)
-        gates = self.trainer.gates()
+        keep, gates = np.concatenate(support), self._gates()
         for group in shadow.groups:
             kept = group.index[keep[group.index]]
             self.history.gap = max(self.history.gap, abs(len(kept) - float(gates[kept].sum())))
-        params, m, v, step = self.trainer.get_state()
+        x, trainer = self._reduced(keep)
+        trainer.set_shadow([])
         small = self.layout.reduce(support)
-        params, m, v = (_core.reduce(self.layout.widths, block, keep) for block in (params, m, v))
-        trainer = self._trainer(small, params, m, v, step)
         # all at once and last: a Ctrl-C before this line finds the run soft, and hardens it again
         self.x, self.support, self.layout, self.trainer, self.soft = x, support, small, trainer, False

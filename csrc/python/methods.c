@@ -224,8 +224,8 @@ static PyObject *scores_step(PyObject *module, PyObject *args, PyObject *kwargs)
     const bool ok = (grad = sp_in_vector(grad_obj, "grad", NPY_FLOAT64, n)) &&
                     (velocity = sp_inout_vector(velocity_obj, "velocity", NPY_FLOAT64, n));
     if (ok)
-        square = sp_scores_step((int)n, PyArray_DATA(scores), PyArray_DATA(grad), PyArray_DATA(velocity), square, step,
-                                rate);
+        square = sp_scores_step((int)n, (int)n, PyArray_DATA(scores), PyArray_DATA(grad), PyArray_DATA(velocity),
+                                square, step, rate);
     DROP(scores);
     DROP(grad);
     DROP(velocity);

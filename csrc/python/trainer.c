@@ -233,6 +233,26 @@ static PyObject *get_shadow(TrainerObject *self, PyObject *unused)
     return list;
 }
 
+static PyObject *reduced(TrainerObject *self, PyObject *keep_obj)
+{
+    PyArrayObject *keep = sp_in_vector(keep_obj, "keep", NPY_BOOL, sp_trainer_layout(self->trainer)->n_gates);
+    TrainerObject *smaller = keep ? (TrainerObject *)PyType_GenericAlloc(Py_TYPE((PyObject *)self), 0) : NULL;
+    if (smaller) {
+        atomic_flag_clear(&smaller->busy);
+        bool ok = !enter(self);
+        if (ok) {
+            ok = !sp_raise(sp_trainer_reduced(self->trainer, PyArray_DATA(keep), &smaller->trainer));
+            leave(self);
+        }
+        if (!ok) {
+            Py_DECREF(smaller);
+            smaller = NULL;
+        }
+    }
+    DROP(keep);
+    return (PyObject *)smaller;
+}
+
 static PyObject *gates(TrainerObject *self, PyObject *unused)
 {
     (void)unused;
@@ -362,6 +382,7 @@ static PyMethodDef methods[] = {
     {"get_shadow", (PyCFunction)get_shadow, METH_NOARGS, NULL},
     {"set_quantiser", (PyCFunction)set_quantiser, METH_O, NULL},
     {"gates", (PyCFunction)gates, METH_NOARGS, NULL},
+    {"reduced", (PyCFunction)reduced, METH_O, NULL},
     {"run", KEYWORDS(run)},
     {0},
 };
