@@ -1,0 +1,83 @@
+"""The parts of the studies in benchmarks/ that can be wrong without anybody noticing."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+sys.path.insert(0, str(Path(__file__).parent.parent))  # benchmarks/ is not part of the package
+
+from benchmarks import inputs, jets, warm_start
+from shadowprune.datasets import load_hbb
+
+
+@pytest.mark.parametrize("digits", [1, 8])
+def test_auc_and_its_error(rng, digits):
+    """Against scikit-learn, with ties and without, and against a bootstrap of both classes."""
+    y = np.arange(900) % 3 == 0
+    score = np.round(rng.normal(size=900) + y, digits)
+    auc, won, lost = warm_start.auc_components(y, score)
+    assert auc == pytest.approx(roc_auc_score(y, score), abs=1e-12)
+    assert lost.mean() == pytest.approx(auc)
+    signal, background = score[y], score[~y]
+    again = [
+        warm_start.auc_components(
+            np.sort(y)[::-1], np.concatenate([rng.choice(signal, 300), rng.choice(background, 600)])
+        )[0]
+        for _ in range(400)
+    ]
+    assert warm_start.auc_error(won, lost) == pytest.approx(np.std(again), rel=0.15)
+
+
+@pytest.mark.parametrize("name", inputs.RANKINGS)
+def test_rankings_put_what_matters_first(rng, name):
+    X = rng.normal(size=(3000, 8)).astype(np.float32)
+    y = (X[:, 2] - 0.8 * X[:, 5] + 0.3 * rng.normal(size=3000) > 0).astype(int)
+    ranking = inputs.RANKINGS[name](X, y, 0)
+    assert set(np.argsort(-ranking)[:2]) == {2, 5}
+
+
+def test_l1_path_orders_by_entry(rng):
+    X = rng.normal(size=(4000, 4)).astype(np.float32)
+    y = (2 * X[:, 1] + X[:, 3] + 0.4 * X[:, 0] + rng.normal(size=4000) > 0).astype(int)
+    assert np.argsort(-inputs.l1_path(X, y, 0)).tolist()[:3] == [1, 3, 0]
+
+
+def test_samples_of_the_validation_never_hold_a_test_jet():
+    (X, y), (X_held, y_held) = jets.samples(validation=True)
+    train = load_hbb(subset="train")
+    assert len(y) == 3 * len(train.target) // 4
+    np.testing.assert_array_equal(np.concatenate([y, y_held]), train.target)
+    np.testing.assert_array_equal(np.concatenate([X[:, 3], X_held[:, 3]]), train.data[:, 3])
+
+
+def test_tables_and_figure(tmp_path):
+    records = [
+        {
+            "method": m,
+            "inputs": n,
+            "seed": s,
+            "auc": 0.9 + 0.001 * s,
+            "rejection_50": 90.0,
+            "rejection_70": 50.0,
+        }
+        for m, sizes in (("all inputs", [40]), *((m, [20, 5]) for m in ("shadow", *inputs.RANKINGS)))
+        for n in sizes
+        for s in range(2)
+    ]
+    lines = inputs.table(records)
+    assert len(lines) == 1 + 1 + 2 * 4
+    assert "0.90050 ± 0.00071" in lines[1]
+    inputs.draw(records, tmp_path / "inputs.png")
+    assert (tmp_path / "inputs.png").read_bytes()[:4] == b"\x89PNG"
+    pruned = {"nodes": 128, "auc_start": 0.91, "auc": 0.9, "auc_error": 4e-4, "difference_error": 1e-4}
+    pruned |= dict.fromkeys(
+        ("rejection_50_start", "rejection_50", "rejection_70_start", "rejection_70"), 100.0
+    )
+    start, half = warm_start.table([pruned, pruned | {"auc": 0.902}])[1:]
+    assert start.split()[:4] == ["256", "0.91000", "±", "0.00000"]
+    assert half.split()[:7] == ["128", "0.90100", "±", "0.00141", "0.00900", "±", "0.00141"]
+    jets.write_csv(tmp_path / "new" / "a.csv", ["nodes", "auc"], [{"nodes": 3, "auc": 0.5}])
+    assert (tmp_path / "new" / "a.csv").read_text().split() == ["nodes,auc", "3,0.5"]
