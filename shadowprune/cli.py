@@ -108,6 +108,10 @@ def _parser() -> _Parser:
     _sample(sub, required=True)
     _network(sub)
     _budgets(sub, several=False)
+    sub.add_argument(
+        "--start", metavar="MODEL.npz",
+        help="start from this trained network, in a third of the epochs; its layers replace --hidden",
+    )  # fmt: skip
     sub.add_argument("--seed", type=int, default=0, help="(default: 0)")
     _quiet(sub)
     sub.add_argument(
@@ -187,6 +191,9 @@ def _network(sub: argparse.ArgumentParser) -> None:
         help="hidden widths of the open network (default: 64 64 64 64)",
     )  # fmt: skip
     sub.add_argument("--activation", default="relu", help="(default: relu)")
+    sub.add_argument(
+        "--method", default="shadow", help="shadow, straight-through or taylor (default: shadow)"
+    )
     sub.add_argument("--epochs", type=int, metavar="N", help="(default: the estimator's own choice)")
     sub.add_argument(
         "--test-fraction", type=float, default=0.25, metavar="F",
@@ -282,7 +289,7 @@ def _table(options: argparse.Namespace, need_target: bool = True) -> Table:
 
 
 def _parameters(options: argparse.Namespace) -> dict[str, Any]:
-    chosen: dict[str, Any] = {"activation": options.activation}
+    chosen: dict[str, Any] = {"activation": options.activation, "method": options.method}
     return chosen if options.epochs is None else chosen | {"max_iter": options.epochs}
 
 
@@ -305,13 +312,16 @@ def _figure1(options: argparse.Namespace) -> None:
 def _train(options: argparse.Namespace) -> None:
     import numpy as np
 
-    from shadowprune import Budget, ShadowClassifier
+    from shadowprune import Budget, Network, ShadowClassifier
     from shadowprune._tables import split
 
     kind, amount, rest = _chosen(options, 0.7)
     everything = amount is None and rest["inputs"] is None
     budget = None if everything else Budget(**{kind: amount}, **rest)
-    table = _table(options)
+    table, network = _table(options), None
+    if options.start is not None:
+        network = Network.load(options.start)
+        table = table._replace(X=_columns(table, network), names=network.input_names or table.names)
     train, test = split(table, options.test_fraction, options.seed)
     classifier = ShadowClassifier(
         hidden_layer_sizes=tuple(options.hidden),
@@ -331,7 +341,7 @@ def _train(options: argparse.Namespace) -> None:
         "seed": options.seed,
     }
     start = time.perf_counter()
-    classifier.fit(*train)
+    classifier.fit(*train, network=network)
     results = {"model": _scores(classifier, *test, time.perf_counter() - start)}
     kept = list(classifier.get_feature_names_out(table.names))
     report["inputs_kept"] = kept

@@ -545,3 +545,24 @@ def test_input_selection_is_reported_saved_and_found_again_by_emit(tmp_path, cap
     np.testing.assert_array_equal(columns, X[:, [("pt", "eta", "noise", "mass").index(k) for k in kept]])
     with pytest.raises(ValueError, match="the sample has no column"):
         cli._columns(tables.Table(X[:, :3], None, ("a", "b", "c"), None), network)
+
+
+def test_a_saved_network_is_pruned_on(tmp_path, capsys):
+    X, y = sample(600, 4)
+    path = tmp_path / "jets.csv"
+    rows = ["a,b,tag,c,d", *(f"{a},{b},{t},{c},{d}" for (a, b, c, d), t in zip(X, y, strict=True))]
+    path.write_text("\n".join(rows) + "\n")
+    first, second = tmp_path / "first", tmp_path / "second"
+    common = ["train", "--data", str(path), "--target", "tag", "--no-progress", "--out"]
+    assert cli.main([*common, str(first), "--hidden", "9", "7", "--inputs", "3", "--epochs", "4"]) == 0
+    start = Network.load(first / "model.npz")
+    arguments = ["--start", str(first / "model.npz"), "--nodes", "4", "--inputs", "2", "--method", "taylor"]
+    assert cli.main([*common, str(second), *arguments, "--epochs", "3"]) == 0
+    report = json.loads((second / "report.json").read_text())
+    network = Network.load(second / "model.npz")
+    assert report["inputs"] == list(start.input_names) and set(report["inputs_kept"]) < set(report["inputs"])
+    assert network.n_nodes == 4 and network.widths[0] == 2
+    assert list(network.input_names) == report["inputs_kept"]
+    capsys.readouterr()
+    error = one_line_error(capsys, *common, second, *arguments, "--method", "magic")
+    assert "method is 'magic'" in error
