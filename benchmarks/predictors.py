@@ -32,7 +32,7 @@ class Predictor(Protocol):
 
 
 class Ours:
-    """`Network.forward` and `ShadowClassifier.predict_proba`, with all their checks."""
+    """`Network.predictor()` and `ShadowClassifier.predict_proba`, with all their checks."""
 
     def __init__(self, threads: int) -> None:
         """One thread per call."""
@@ -44,12 +44,48 @@ class Ours:
         self.classifier = ShadowClassifier(task.widths[1:-1], n_nodes=None, max_iter=1, batch_size=512)
         self.classifier.fit(task.x[:1000], np.arange(1000) % 2)
         self.classifier.network_ = self.network
+        self.predictor = self.network.predictor()
+
+    def logits(self, x: F32) -> Outputs:
+        return self.predictor(x)
+
+    def probabilities(self, x: F32) -> Outputs:
+        return self.classifier.predict_proba(x)
+
+
+class Forward:
+    """`Network.forward`, which packs the weights each time, for they may have changed."""
+
+    def __init__(self, threads: int) -> None:
+        """One thread per call."""
+
+    def start(self, task: Task) -> None:
+        from shadowprune import Network
+
+        self.network = Network.from_params(task.widths, task.params)
 
     def logits(self, x: F32) -> Outputs:
         return self.network.forward(x, keep=False)
 
-    def probabilities(self, x: F32) -> Outputs:
-        return self.classifier.predict_proba(x)
+
+class InPlace(Forward):
+    """The predictor writing into an array of the caller's."""
+
+    def start(self, task: Task) -> None:
+        super().start(task)
+        self.predictor = self.network.predictor()
+        self.out = np.empty((len(task.x), task.n_outputs), np.float32)
+
+    def logits(self, x: F32) -> Outputs:
+        return self.predictor(x, self.out[: len(x)])
+
+
+class Core(InPlace):
+    """The predictor's C function repeated in C: what is left without the call from Python."""
+
+    def latency(self, x: F32, repeats: int) -> float:
+        """Seconds per call."""
+        return float(self.predictor.latency(x, repeats))
 
 
 class Jax:
@@ -172,6 +208,9 @@ class Line:
 HERE = __name__
 PREDICTORS = (
     Line("shadowprune", f"{HERE}:Ours"),
+    Line("shadowprune, out=", f"{HERE}:InPlace"),
+    Line("shadowprune, C alone", f"{HERE}:Core"),
+    Line("shadowprune, forward()", f"{HERE}:Forward"),
     Line("onnxruntime", f"{HERE}:OnnxRuntime"),
     Line("JAX jit", f"{HERE}:Jax"),
     Line("PyTorch", f"{HERE}:Torch"),
