@@ -41,16 +41,17 @@ def calls(core: Any) -> dict[str, tuple[str, Call]]:
             made.set_shadow([(index, scores, None, 0.02)])
         return made
 
-    plain, shadow, model = trainer(False), trainer(True), core.Model(WIDTHS, "relu")
-    run, forward = "sp_trainer_run", "sp_forward"
+    plain, shadow = trainer(False), trainer(True)
+    predictor = core.Predictor(WIDTHS, "relu", params)
+    run, predict = "sp_trainer_run", "sp_predict"
     return {
         "training": (run, lambda: plain.run(x, target, None, order, rate, decay)),
         "training with shadow": (
             run,
             lambda: shadow.run(x, target, None, order, rate, decay, budgets, temperatures),
         ),
-        "forward, 1000 rows": (forward, lambda: model.forward(params, x[:1000])),
-        "forward, 1 row": (forward, lambda: model.forward(params, x[:1])),
+        "prediction, 1000 rows": (predict, lambda: predictor(x[:1000])),
+        "prediction, 1 row": (predict, lambda: predictor(x[:1])),
     }
 
 
