@@ -19,6 +19,7 @@ EXTRAS = {
     ),
     "onnx": ("onnx", lambda: sp.emit.onnx(sp.Network([2, 3, 1]), "net.onnx")),
     "keras": ("h5py", lambda: sp.emit.keras(sp.Network([2, 3, 1]), "net.keras")),
+    "rtl": ("da4ml", lambda: sp.emit.verilog(sp.quantize(sp.Network([2, 3, 1]), "fixed<8,3>"), "prj")),
     "generate": ("pythia8mc", lambda: sp.datasets.generate("jets.npz", 10)),
 }
 

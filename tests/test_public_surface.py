@@ -40,7 +40,7 @@ NAMES = {
     "ShadowNetwork": ["gates", "step", "support"],
     "ShadowRegressor": ["fit", "predict", "prune", "retrain", "score"],
     "datasets": ["generate", "load_hbb"],
-    "emit": ["hls4ml", "keras", "onnx"],
+    "emit": ["hls4ml", "keras", "onnx", "qonnx", "verify", "verilog"],
     "losses": ["binary_crossentropy", "categorical_crossentropy", "squared_error"],
     "metrics": ["background_rejection"],
     "plots": [

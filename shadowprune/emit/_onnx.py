@@ -80,9 +80,14 @@ class Graph:
         self._constants: list[Any] = []
         self._domains = {"": OPSET}
 
-    def constant(self, name: str, values: ArrayLike) -> str:
-        """A float32 initializer."""
-        array = np.ascontiguousarray(values, np.float32).reshape(np.shape(values))
+    @property
+    def types(self) -> Any:
+        """ONNX's names of types."""
+        return self._package.TensorProto
+
+    def constant(self, name: str, values: ArrayLike, dtype: type[np.generic] = np.float32) -> str:
+        """An initializer."""
+        array = np.ascontiguousarray(values, dtype).reshape(np.shape(values))
         self._constants.append(require("onnx.numpy_helper", "onnx").from_array(array, name))
         return name
 
@@ -115,7 +120,7 @@ class Graph:
 
         from .. import __version__
 
-        helper, float32 = self._helper, self._package.TensorProto.FLOAT
+        helper, float32 = self._helper, self.types.FLOAT
         self._nodes[-1].output[0] = "logits"
         graph = helper.make_graph(
             self._nodes,
