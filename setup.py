@@ -42,10 +42,10 @@ if X86:
     ]
 
 INCLUDE = ["csrc", "csrc/kernels"]
-HEADERS = ["csrc/shadowprune.h", "csrc/packed.h", "csrc/team.h", "csrc/kernels/kernels.h"]
+HEADERS = ["csrc/shadowprune.h", "csrc/packed.h", "csrc/team.h", "csrc/groups.h", "csrc/kernels/kernels.h"]
 KERNEL_PARTS = ["csrc/kernels/table.h", "csrc/kernels/tile.h", "csrc/kernels/elementwise.h"]
-CORE = ["status", "packed", "network", "predict", "shadow", "variants", "loss", "optimizer", "team", "train"]
-CORE += ["reduce", "fixed", "quantise", "kernels/dispatch"]
+CORE = ["status", "packed", "network", "predict", "shadow", "variants", "loss", "optimizer", "team"]
+CORE += ["groups", "train", "reduce", "fixed", "quantise", "kernels/dispatch"]
 GLUE = ["module", "arrays", "methods", "model", "predictor", "trainer", "fixed"]
 
 

@@ -6,6 +6,7 @@
  * A batch is cut into slices of whole blocks, each with a gradient of its own; they are added up in order. How many
  * depends on batch and network alone, so that the threads that share them out change no bit.
  */
+#include "groups.h"
 #include "packed.h"
 #include "team.h"
 
@@ -13,18 +14,6 @@
 #include <string.h>
 
 enum { MAX_SLICES = 8, SLICE_FLOATS = 1 << 18 }; /* the gradients of all slices stay in the cache */
-
-typedef struct {
-    int n, n_all;                   /* n_all: before nodes were taken off */
-    int32_t *index, *layer, *order; /* order: best first, for hard gates */
-    double *score, *gate, *velocity;
-    double *u, *grad, *hard;
-    sp_cost cost;
-    double *cost_block; /* linear, fixed, pair; NULL: the node count */
-    int32_t *cost_layer;
-    double rate, theta, theta_before, square;
-    int64_t step;
-} group;
 
 typedef struct {
     float *block, *target, *weight; /* outputs of a block of rows, targets, weights */
@@ -42,31 +31,15 @@ struct sp_trainer {
     sp_team *team;    /* NULL: one thread */
     float *gates;
     double *u; /* dL/dg */
-    sp_method method;
-    sp_family family;
-    int n_groups;
-    group *groups;
+    sp_groups shadow;
     sp_quantiser quantiser;
 };
-
-static void free_groups(sp_trainer *trainer)
-{
-    for (int i = 0; i < trainer->n_groups; i++) {
-        free(trainer->groups[i].index);
-        free(trainer->groups[i].score);
-        free(trainer->groups[i].cost_block);
-        free(trainer->groups[i].cost_layer);
-    }
-    free(trainer->groups);
-    trainer->groups = NULL;
-    trainer->n_groups = 0;
-}
 
 void sp_trainer_free(sp_trainer *trainer)
 {
     if (!trainer)
         return;
-    free_groups(trainer);
+    sp_groups_free(&trainer->shadow);
     sp_team_free(trainer->team);
     sp_net_free(&trainer->net);
     free(trainer->net.quantised);
@@ -133,9 +106,9 @@ sp_status sp_trainer_new(const sp_layout *layout, sp_loss loss, const sp_optimiz
 
 const sp_layout *sp_trainer_layout(const sp_trainer *trainer) { return &trainer->net.layout; }
 int64_t sp_trainer_batch_size(const sp_trainer *trainer) { return trainer->batch_size; }
-int sp_trainer_n_groups(const sp_trainer *trainer) { return trainer->n_groups; }
-int sp_trainer_group_size(const sp_trainer *trainer, int i) { return trainer->groups[i].n; }
-const double *sp_trainer_scores(const sp_trainer *trainer, int i) { return trainer->groups[i].score; }
+int sp_trainer_n_groups(const sp_trainer *trainer) { return trainer->shadow.n; }
+int sp_trainer_group_size(const sp_trainer *trainer, int i) { return trainer->shadow.group[i].n; }
+const double *sp_trainer_scores(const sp_trainer *trainer, int i) { return trainer->shadow.group[i].score; }
 const float *sp_trainer_gates(const sp_trainer *trainer) { return trainer->gates; }
 
 void sp_trainer_set(sp_trainer *trainer, const float *params, const float *m, const float *v, int64_t step)
@@ -171,139 +144,12 @@ sp_status sp_trainer_set_quantiser(sp_trainer *trainer, const sp_fixed *weight, 
     return status;
 }
 
-static bool copy_cost(group *to, const sp_cost *from)
-{
-    const size_t n = (size_t)to->n, n_layers = (size_t)from->n_layers;
-    double *block = to->cost_block = malloc((n + 2 * n_layers) * sizeof *block);
-    to->cost_layer = malloc(n * sizeof *to->cost_layer);
-    if (!block || !to->cost_layer)
-        return false;
-    to->cost = (sp_cost){.n_layers = from->n_layers, .layer = to->cost_layer, .fixed = block + n};
-    if (from->linear)
-        to->cost.linear = memcpy(block, from->linear, n * sizeof *block);
-    if (n_layers) {
-        memcpy(to->cost_layer, from->layer, n * sizeof *to->cost_layer);
-        memcpy(block + n, from->fixed, n_layers * sizeof *block);
-        to->cost.pair = memcpy(block + n + n_layers, from->pair, (n_layers - 1) * sizeof *block);
-    }
-    return true;
-}
-
-static int layer_of(const sp_layout *layout, int32_t gate)
-{
-    int l = 0;
-    while (gate >= layout->gate[l] + layout->width[l])
-        l++;
-    return l;
-}
-
 sp_status sp_trainer_set_shadow(sp_trainer *trainer, sp_method method, sp_family family, int n_groups,
                                 const sp_group *groups)
 {
-    free_groups(trainer);
     for (int i = 0; i < trainer->net.layout.n_gates; i++)
         trainer->gates[i] = 1;
-    trainer->method = method;
-    trainer->family = family;
-    if (n_groups == 0)
-        return SP_OK;
-    trainer->groups = calloc((size_t)n_groups, sizeof *trainer->groups);
-    if (!trainer->groups)
-        return SP_NO_MEMORY;
-    for (int i = 0; i < n_groups; i++) {
-        group *to = &trainer->groups[i];
-        const size_t n = (size_t)groups[i].n;
-        trainer->n_groups = i + 1;
-        to->n = to->n_all = groups[i].n;
-        to->rate = groups[i].rate;
-        to->index = malloc(3 * n * sizeof *to->index);
-        to->score = calloc(6 * n, sizeof *to->score); /* one piece for all */
-        if (!to->index || !to->score || (groups[i].cost && !copy_cost(to, groups[i].cost))) {
-            free_groups(trainer);
-            return SP_NO_MEMORY;
-        }
-        to->layer = to->index + n;
-        to->order = to->index + 2 * n;
-        to->gate = to->score + n;
-        to->velocity = to->score + 2 * n;
-        to->u = to->score + 3 * n;
-        to->grad = to->score + 4 * n;
-        to->hard = to->score + 5 * n;
-        memcpy(to->index, groups[i].index, n * sizeof *to->index);
-        for (int k = 0; k < to->n; k++) {
-            to->layer[k] = layer_of(&trainer->net.layout, to->index[k]);
-            to->order[k] = k;
-        }
-        memcpy(to->score, groups[i].score, n * sizeof *to->score);
-    }
-    return SP_OK;
-}
-
-/* The kept part of values (n) that belong to the gates of a group. */
-static void compress(const group *from, const bool *keep, const double *values, double *kept)
-{
-    for (int k = 0; k < from->n; k++)
-        if (keep[from->index[k]])
-            *kept++ = values[k];
-}
-
-/* The groups without the nodes taken off, laid over `to`; their optimisers stay where they are. */
-static sp_status reduce_groups(const sp_trainer *trainer, const bool *keep, sp_trainer *to)
-{
-    const int n_gates = trainer->net.layout.n_gates;
-    sp_group *groups = calloc((size_t)trainer->n_groups + 1, sizeof *groups);
-    double *scores = malloc((size_t)n_gates * 2 * sizeof *scores), *costs = scores + n_gates;
-    int32_t *indices = malloc((size_t)n_gates * 3 * sizeof *indices), *layers = indices + n_gates;
-    int32_t *place = layers + n_gates;
-    sp_cost *cost = calloc((size_t)trainer->n_groups + 1, sizeof *cost);
-    sp_status status = groups && scores && indices && cost ? SP_OK : SP_NO_MEMORY;
-    if (!status) {
-        place[0] = 0;
-        for (int k = 1; k < n_gates; k++)
-            place[k] = place[k - 1] + keep[k - 1];
-        for (int i = 0, first = 0; i < trainer->n_groups; first += groups[i++].n) {
-            const group *from = &trainer->groups[i];
-            sp_group *g = &groups[i];
-            *g = (sp_group){.index = indices + first, .score = scores + first, .rate = from->rate};
-            compress(from, keep, from->score, scores + first);
-            if (from->cost_block) {
-                cost[i] = from->cost;
-                cost[i].layer = layers + first;
-                if (from->cost.linear) {
-                    compress(from, keep, from->cost.linear, costs + first);
-                    cost[i].linear = costs + first;
-                }
-                g->cost = &cost[i];
-            }
-            for (int k = 0; k < from->n; k++)
-                if (keep[from->index[k]]) {
-                    indices[first + g->n] = place[from->index[k]];
-                    if (from->cost.n_layers)
-                        layers[first + g->n] = from->cost.layer[k];
-                    g->n++;
-                }
-            if (g->n == 0)
-                status = SP_BAD_BUDGET;
-        }
-    }
-    if (!status)
-        status = sp_trainer_set_shadow(to, trainer->method, trainer->family, trainer->n_groups, groups);
-    for (int i = 0; !status && i < trainer->n_groups; i++) {
-        const group *from = &trainer->groups[i];
-        group *g = &to->groups[i];
-        compress(from, keep, from->velocity, g->velocity);
-        compress(from, keep, from->gate, g->gate);
-        g->n_all = from->n_all;
-        g->theta = from->theta;
-        g->theta_before = from->theta_before;
-        g->square = from->square;
-        g->step = from->step;
-    }
-    free(groups);
-    free(scores);
-    free(indices);
-    free(cost);
-    return status;
+    return sp_groups_set(&trainer->shadow, &trainer->net.layout, method, family, n_groups, groups);
 }
 
 sp_status sp_trainer_reduced(const sp_trainer *trainer, const bool *keep, sp_trainer **reduced)
@@ -318,7 +164,7 @@ sp_status sp_trainer_reduced(const sp_trainer *trainer, const bool *keep, sp_tra
     if (status)
         return status;
     float *flat = sp_floats(layout->n_params + small.n_params);
-    status = flat ? reduce_groups(trainer, keep, to) : SP_NO_MEMORY;
+    status = flat ? sp_groups_reduced(&trainer->shadow, layout, keep, &small, &to->shadow) : SP_NO_MEMORY;
     if (!status) {
         const float *from[] = {trainer->net.w, trainer->m, trainer->v};
         float *kept[] = {to->net.w, to->m, to->v}, *gate = to->gates;
@@ -338,44 +184,6 @@ sp_status sp_trainer_reduced(const sp_trainer *trainer, const bool *keep, sp_tra
     else
         *reduced = to;
     return status;
-}
-
-static sp_status set_gates(sp_trainer *trainer, const double *budget, const double *temperature)
-{
-    for (int i = 0; i < trainer->n_groups; i++) {
-        group *at = &trainer->groups[i];
-        const double before = at->theta;
-        at->theta += at->theta - at->theta_before; /* it drifts with the schedule */
-        at->theta_before = before;
-        const sp_status status = sp_gates(trainer->family, at->n, at->score, at->cost_block ? &at->cost : NULL,
-                                          budget[i], temperature[i], &at->theta, at->gate);
-        if (status)
-            return status;
-        const bool hard = trainer->method != SP_SHADOW;
-        if (hard)
-            sp_gates_harden(at->n, at->score, at->gate, at->layer, at->order, at->hard);
-        for (int k = 0; k < at->n; k++)
-            trainer->gates[at->index[k]] = (float)(hard ? at->hard : at->gate)[k];
-    }
-    return SP_OK;
-}
-
-static void step_scores(sp_trainer *trainer, const double *temperature)
-{
-    for (int i = 0; i < trainer->n_groups; i++) {
-        group *at = &trainer->groups[i];
-        for (int k = 0; k < at->n; k++)
-            at->u[k] = trainer->u[at->index[k]];
-        at->step++;
-        if (trainer->method == SP_TAYLOR) {
-            sp_taylor_step(at->n, at->score, at->hard, at->u, at->step);
-            continue;
-        }
-        /* Unit costs here, though theta keeps the true cost: projecting with the true cost selects worse. */
-        sp_gates_backward(trainer->family, at->n, at->gate, NULL, temperature[i], at->u, at->grad);
-        at->square =
-            sp_scores_step(at->n, at->n_all, at->score, at->grad, at->velocity, at->square, at->step, at->rate);
-    }
 }
 
 /* --- One step, in jobs for the team ------------------------------------------------------------------------------ */
@@ -440,10 +248,11 @@ static void update(void *context, int piece, int worker)
 
 static sp_status one_step(sp_trainer *trainer, const sp_run *run, int64_t step, int64_t first, int64_t rows)
 {
-    const bool shadow = trainer->n_groups > 0;
-    const double *temperature = shadow ? run->temperature + step * trainer->n_groups : NULL;
+    const bool shadow = trainer->shadow.n > 0;
+    const double *temperature = shadow ? run->temperature + step * trainer->shadow.n : NULL;
     if (shadow) {
-        const sp_status status = set_gates(trainer, run->budget + step * trainer->n_groups, temperature);
+        const sp_status status =
+            sp_groups_gates(&trainer->shadow, run->budget + step * trainer->shadow.n, temperature, trainer->gates);
         if (status)
             return status;
     }
@@ -465,7 +274,7 @@ static sp_status one_step(sp_trainer *trainer, const sp_run *run, int64_t step, 
         run->loss[step] += b.loss[i];
     sp_team_run(trainer->team, update, &b, trainer->net.n_pieces);
     if (shadow)
-        step_scores(trainer, temperature);
+        sp_groups_step(&trainer->shadow, temperature, trainer->u);
     return SP_OK;
 }
 
