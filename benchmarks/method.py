@@ -102,7 +102,8 @@ class Ours:
         """The trainings of figure 1: seconds, and how many there were."""
         from shadowprune.figure1 import FRACTIONS as BUDGETS
         from shadowprune.figure1 import RIGHT
-        from shadowprune.scan import node_counts, train_budgets, workers
+        from shadowprune.parallel import workers
+        from shadowprune.scan import node_counts, train_budgets
 
         begin = time.perf_counter()
         runs = train_budgets(

@@ -33,7 +33,7 @@ Amount: TypeAlias = "int | float"
 Block: TypeAlias = "tuple[float, Amount, Nodes]"  # mean score, cost, nodes
 
 
-CLOSED = 1e-8  # gates below this were never seen to open again, nor their nodes to be kept
+CLOSED = 1e-6  # gates below this were never seen to open again, nor their nodes to be kept
 
 
 @dataclass(frozen=True)

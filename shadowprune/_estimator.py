@@ -21,6 +21,7 @@ from ._folding import check_start, fold_inputs, unfold_inputs
 from .budget import Budget
 from .fixedpoint import FixedNetwork
 from .network import ACTIVATIONS, Network
+from .parallel import stop_if_asked, workers
 from .qat import Quantiser
 from .shadow import METHODS, ShadowNetwork
 from .training import History, Settings, train
@@ -72,6 +73,9 @@ PARAMETERS = """hidden_layer_sizes : int or sequence of int, default=(64, 64, 64
         on weights and activations are seen as fixed point holds them. Needs relu; at most 16 bits.
     random_state : int, numpy.random.RandomState or None, default=None
         Seed of weights, scores and the order of rows.
+    n_jobs : int or None, default=None
+        Threads inside one training: None is one, -1 all cores this process may use. They change no bit of
+        the result. Many trainings are better run side by side, see `fit_many`.
     verbose : bool, default=False
         Show a progress bar."""
 
@@ -119,6 +123,7 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         standardize: bool = True,
         precision: str | Sequence[str] | None = None,
         random_state: int | np.random.RandomState | None = None,
+        n_jobs: int | None = None,
         verbose: bool = False,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -138,6 +143,7 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         self.standardize = standardize
         self.precision = precision
         self.random_state = random_state
+        self.n_jobs = n_jobs
         self.verbose = verbose
 
     def fit(
@@ -364,7 +370,8 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
     _numeric_target = False
 
     def _after_epoch(self) -> None:
-        """Hook of trainings that run side by side; an exception raised here ends the training."""
+        """An exception raised here ends the training."""
+        stop_if_asked()
 
     def _targets(self, y: NDArray[Any]) -> tuple[F32, int]:
         raise NotImplementedError
@@ -453,6 +460,7 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
             learning_rate=float(rate),
             weight_decay=None if self.alpha == "auto" else float(self.alpha),
             patience=self.n_iter_no_change if self.early_stopping else None,
+            threads=workers(self.n_jobs, default=1),
         )
 
     def _get_support_mask(self) -> NDArray[np.bool_]:

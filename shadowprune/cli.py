@@ -513,7 +513,7 @@ def _info(options: argparse.Namespace) -> None:
 
     from shadowprune import _core
     from shadowprune.figure1 import versions
-    from shadowprune.scan import workers
+    from shadowprune.parallel import workers
 
     found = versions(*(package for extra in EXTRAS.values() for package in extra))
     print(f"shadowprune      {found['shadowprune']}")

@@ -24,15 +24,8 @@ import numpy as np
 
 from shadowprune._extras import require
 from shadowprune.metrics import background_rejection
-from shadowprune.scan import (
-    budget_table,
-    node_counts,
-    progress_step,
-    seed_list,
-    train_budgets,
-    workers,
-    written,
-)
+from shadowprune.parallel import workers
+from shadowprune.scan import budget_table, node_counts, progress_step, seed_list, train_budgets, written
 
 __all__ = ["FRACTIONS", "run", "table", "versions"]
 

@@ -6,11 +6,10 @@ import csv
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import numpy as np
@@ -18,8 +17,9 @@ from numpy.typing import NDArray
 
 from shadowprune._extras import require
 from shadowprune.metrics import background_rejection
+from shadowprune.parallel import side_by_side, workers
 
-__all__ = ["Run", "node_counts", "scan", "seed_list", "train_budgets", "workers", "written"]
+__all__ = ["Run", "node_counts", "scan", "seed_list", "train_budgets", "written"]
 
 COLUMNS = ("nodes_kept", "widths", "seed", "auc", "rejection_50", "rejection_70", "seconds")
 
@@ -64,18 +64,6 @@ def written(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def workers(n_jobs: int | None) -> int:
-    """Trainings side by side: `n_jobs`, or for None and -1 the cores this process may use."""
-    if n_jobs is None or n_jobs == -1:
-        # comes with scikit-learn; minds affinity and cgroups
-        from joblib import cpu_count  # type: ignore[import-untyped]
-
-        return int(cpu_count())
-    if isinstance(n_jobs, bool) or not isinstance(n_jobs, (int, np.integer)) or n_jobs < 1:
-        raise ValueError(f"n_jobs must be a positive integer, -1 or None, got {n_jobs!r}")
-    return int(n_jobs)
 
 
 def seed_list(seeds: int | Sequence[int]) -> list[int]:
@@ -222,12 +210,7 @@ def train_budgets(
     from shadowprune.budget import Budget
     from shadowprune.estimators import ShadowClassifier
 
-    stop, others = Event(), _given(limits)
-
-    class Stoppable(ShadowClassifier):
-        def _after_epoch(self) -> None:
-            if stop.is_set():
-                raise CancelledError
+    others = _given(limits)
 
     def tested(origin: str, fraction: float, seed: int, fit: Callable[[], Any]) -> tuple[Any, Run]:
         start = time.perf_counter()
@@ -248,7 +231,7 @@ def train_budgets(
     def job(fraction: float, seed: int) -> list[Run]:
         asked: dict[str, Any] = {kind: counts[fraction]}
         budget = None if fraction == 1 and not others else Budget(**asked, **others)
-        fresh = Stoppable(
+        fresh = ShadowClassifier(
             hidden_layer_sizes=tuple(hidden), n_nodes=None, budget=budget, random_state=seed, **parameters
         )
         classifier, first = tested("shadow", fraction, seed, lambda: fresh.fit(*train))
@@ -258,16 +241,8 @@ def train_budgets(
 
     # the double jobs first, so that no thread ends with a long one alone
     jobs = sorted(((f, s) for f in counts for s in seeds), key=lambda j: (j[0] not in retrain, -j[0], j[1]))
-    runs: list[Run] = []
-    with ThreadPoolExecutor(n_workers, thread_name_prefix="shadowprune") as pool:
-        futures = [pool.submit(job, *arguments) for arguments in jobs]
-        try:
-            for future in as_completed(futures):
-                runs += future.result()
-        except BaseException:  # a failed training or Ctrl-C: start nothing new, end the others
-            stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    done = side_by_side([partial(job, *arguments) for arguments in jobs], n_workers)
+    runs = [run for of_one in done for run in of_one]
     return sorted(runs, key=lambda r: (r.kind != "shadow", -r.fraction, r.seed))
 
 

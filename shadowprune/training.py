@@ -67,6 +67,7 @@ class Settings:
     weight_decay: float | None  # None: follows the live size of the network
     optimizer: str = "adam"
     patience: int | None = None  # epochs without a better validation score, after the hard finish
+    threads: int = 1  # inside each step
 
 
 def live_weight_decay(n_weights: float) -> float:
@@ -186,7 +187,9 @@ class _Run:
 
     def _trainer(self, network: Network, params: F32, m: F32, v: F32, step: int) -> _core.Trainer:
         s = self.settings
-        trainer = _core.Trainer(network.widths, network.activation, s.loss, s.optimizer, s.batch_size)
+        trainer = _core.Trainer(
+            network.widths, network.activation, s.loss, s.optimizer, s.batch_size, threads=s.threads
+        )
         trainer.set_state(params, m, v, step)
         return trainer
 

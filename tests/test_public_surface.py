@@ -101,6 +101,11 @@ def test_version_is_the_one_of_the_metadata() -> None:
 HEAVY = {"matplotlib", "mplhep", "hls4ml", "torch", "jax", "pandas", "h5py", "pythia8mc", "fastjet", "keras"}
 
 
+def test_import_waits_with_scikit_learn() -> None:
+    done = python("import shadowprune, sys; print('sklearn' in sys.modules, 'scipy' in sys.modules)")
+    assert done.stdout.split() == ["False", "False"], done.stderr
+
+
 def test_import_takes_nothing_optional_along() -> None:
     done = python(
         "import json, sys, sklearn.model_selection, tqdm\n"  # scikit-learn itself imports pandas

@@ -6,7 +6,7 @@ from core_cases import bits, error, make_params
 from sklearn.datasets import make_classification
 
 import shadowprune as sp
-from shadowprune import _constraints, _core
+from shadowprune import _constraints, _core, training
 from shadowprune import _reference as twin
 
 WIDTHS = (6, 20, 15, 2)
@@ -93,13 +93,13 @@ def test_bad_flags():
 def test_a_training_that_shrinks_finds_the_same_network(monkeypatch, arguments):
     X, y = make_classification(2000, 12, n_informative=6, random_state=0)
     dropped = []
-    once = sp.training._Run._reduced
+    once = training._Run._reduced
 
     def counted(self, keep):
         dropped.append((self.soft, int(keep.sum())))
         return once(self, keep)
 
-    monkeypatch.setattr(sp.training._Run, "_reduced", counted)
+    monkeypatch.setattr(training._Run, "_reduced", counted)
     make = lambda: sp.ShadowClassifier((24, 24), random_state=0, max_iter=40, **arguments)  # noqa: E731
     shrinking = make().fit(X, y)
     assert len(dropped) > 2  # before the hard finish too
