@@ -388,15 +388,21 @@ def warn(text: str) -> None:
     warnings.warn(text, UserWarning, stacklevel=level)
 
 
+def warn_of_idle(weights: Sequence[NDArray[np.floating]]) -> None:
+    """Warn of nodes that change no output, their outgoing weights all being zero."""
+    for i, after in enumerate(weights[1:], 1):
+        idle = int((np.asarray(after) == 0).all(axis=1).sum())
+        if idle:
+            warn(
+                f"layer fc{i}: {idle} of {len(after)} nodes have no outgoing weight but zero; they cost "
+                "multiplications and change nothing: take them out with network.reduce(), or ask for more "
+                "bits if rounding made the zeros"
+            )
+
+
 def _report(network: NetworkLike, made: FixedNetwork, ranges: Ranges | None, given: Sequence[bool]) -> None:
     """Warn of nodes that do nothing and of types that are too small for the sample."""
-    for layer, after in zip(made.layers[:-1], network.weights[1:], strict=True):
-        dead = int((np.asarray(after) == 0).all(axis=1).sum())
-        if dead:
-            warn(
-                f"layer {layer.name}: {dead} of {len(after)} nodes have no outgoing weight but zero; they "
-                "cost multiplications and change nothing: take them out with network.reduce()"
-            )
+    warn_of_idle(network.weights)
     for text in _overflows(network, made, ranges, given):
         warn(f"{text}; use precision='auto:<bits>' or more integer bits")
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
 import shadowprune as sp
+from shadowprune.fixedpoint import FixedLayer, FixedNetwork, FixedType
 from shadowprune.quantization import activate
 
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="hls4ml compiles with g++")
@@ -82,3 +85,61 @@ def infinite() -> sp.Network:
     net = small()
     net.weights[1][0, 0] = np.inf
     return net
+
+
+def any_type(
+    rng: np.random.Generator, integer: tuple[int, int] = (-2, 2), signed: bool | None = None
+) -> FixedType:
+    """Up to 10 bits; integer: least number of integer bits, and how many more than all there may be."""
+    width = int(rng.integers(2, 11))
+    return FixedType(
+        width,
+        int(rng.integers(integer[0], width + integer[1] + 1)),
+        bool(rng.integers(2)) if signed is None else signed,
+        str(rng.choice(["RND", "TRN", "RND_CONV"])),
+        str(rng.choice(["SAT", "WRAP"])),
+    )
+
+
+def any_fixed_network(
+    rng: np.random.Generator,
+    widths: Sequence[int],
+    activation: str,
+    narrow: bool | None = None,
+    integer: tuple[int, int] = (-2, 2),
+) -> FixedNetwork:
+    """Any types, also accumulators too narrow for their sums (narrow None: in some layers).
+
+    The ap_types of hls4ml abort where a cast drops all bits of a number: integer=(1, 0) avoids that.
+    """
+    enters = input_type = any_type(rng, integer)
+    offset = shifts = aligned = None
+    if rng.integers(2):
+        offset = input_type.step * rng.integers(-40, 40, widths[0]).astype(float)
+        shifts = rng.integers(-4, 5, widths[0])
+        enters = aligned = any_type(rng, integer)
+    layers = []
+    for i, (n_in, n_out) in enumerate(itertools.pairwise(widths)):
+        phi = activation if i < len(widths) - 2 else "linear"
+        weight, bias = (any_type(rng, integer, signed=True) for _ in range(2))
+        accum, result, output = (any_type(rng, integer) for _ in range(3))
+        if not (rng.integers(2) if narrow is None else narrow):  # the exact sum
+            accum = FixedType(40, 40 - max(enters.fractional + weight.fractional, bias.fractional))
+        if phi == "linear":
+            output = result
+        table = None
+        if phi in ("tanh", "sigmoid"):
+            table = output.cast(rng.uniform(output.low, output.high, 2 ** int(rng.integers(2, 7))))
+        w = weight.cast(rng.uniform(weight.low, weight.high, (n_in, n_out)))
+        b = bias.cast(rng.uniform(bias.low, bias.high, n_out))
+        layers.append(FixedLayer(f"fc{i + 1}", phi, w, b, weight, bias, accum, result, output, table))
+        enters = output
+    return FixedNetwork(input_type, offset, shifts, aligned, tuple(layers))
+
+
+def rows_beyond(q: FixedNetwork, n: int = 40) -> np.ndarray:
+    """Inside the range of the inputs, beyond it, and on halves of steps."""
+    rng = np.random.default_rng(0)
+    kind, shape = q.input_type, (n, q.n_inputs)
+    inside = rng.uniform(kind.low, kind.high + kind.step, shape)
+    return np.concatenate([inside, 3 * inside, kind.step / 2 * rng.integers(-60, 60, shape)])

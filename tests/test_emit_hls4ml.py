@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
+import dataclasses
 import re
 import subprocess
 import sys
@@ -15,9 +16,22 @@ import warnings
 
 import numpy as np
 import pytest
-from firmware_cases import ACTIVATIONS, CALIBRATION, N_TEST, TEST, X10, needs_compiler, network, rms, small
+from firmware_cases import (
+    ACTIVATIONS,
+    CALIBRATION,
+    N_TEST,
+    TEST,
+    X10,
+    any_fixed_network,
+    needs_compiler,
+    network,
+    rms,
+    rows_beyond,
+    small,
+)
 
 import shadowprune as sp
+from shadowprune.fixedpoint import FixedType
 
 pytest.importorskip("hls4ml")
 
@@ -25,6 +39,10 @@ pytest.importorskip("hls4ml")
 @pytest.fixture(scope="module")
 def workshop(tmp_path_factory):
     return tmp_path_factory.mktemp("hls4ml")
+
+
+def with_modes(kind: FixedType, rounding: str, saturation: str) -> FixedType:
+    return dataclasses.replace(kind, rounding=rounding, saturation=saturation)
 
 
 def compiled(net, directory, X=CALIBRATION, **options):
@@ -188,6 +206,69 @@ def test_backends_and_options(workshop, options):
 
 
 @needs_compiler
+@pytest.mark.parametrize("modes", [("RND", "SAT"), ("TRN", "WRAP")], ids=",".join)
+def test_a_network_trained_for_six_bits(workshop, modes):
+    """Offsets, shifts and grids of the training, in 8000 jets; benchmarks/firmware.py has 60 projects."""
+    train, test = sp.datasets.load_hbb(subset="train"), sp.datasets.load_hbb(subset="test")
+    clf = sp.ShadowClassifier((32, 16), n_nodes=12, precision="auto:6", max_iter=2, random_state=0)
+    fixed = clf.fit(train.data[:20000], train.target[:20000]).fixed_network_
+    hidden = [
+        dataclasses.replace(layer, output_type=with_modes(layer.output_type, *modes))
+        for layer in fixed.layers[:-1]
+    ]
+    fixed = sp.FixedNetwork(
+        with_modes(fixed.input_type, *modes), fixed.offset, fixed.shifts,
+        with_modes(fixed.aligned_type, *modes), (*hidden, fixed.layers[-1]),
+    )  # fmt: skip
+    strategy = {"strategy": "Resource", "reuse_factor": [4] + [1] * (len(fixed.layers) - 1)}
+    options = strategy if "WRAP" in modes else {}
+    model = compiled(fixed, workshop / f"six_{modes[0]}", test.data, **options)
+    X = test.data[:N_TEST]
+    z = fixed.forward(X)
+    assert len(np.unique(z)) > 100
+    np.testing.assert_array_equal(model.predict(X).reshape(z.shape), z)
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("seed", "activation", "options"),
+    [
+        (34, "relu", {"backend": "Vivado", "strategy": "Resource", "reuse_factor": 5}),
+        (30, "leaky_relu", {"backend": "Vitis"}),
+    ],
+)
+def test_any_types_whatever_also_sums_that_wrap(workshop, seed, activation, options):
+    rng = np.random.default_rng(seed)
+    for narrow in (True, False):
+        fixed = any_fixed_network(rng, [5, 5, 4], activation, narrow, integer=(1, 0))
+        X = np.ascontiguousarray(rows_beyond(fixed, 300))
+        model = compiled(fixed, workshop / f"any_{seed}_{narrow}", X, **options)
+        z = fixed.forward(X)
+        assert len(np.unique(z)) > 8
+        np.testing.assert_array_equal(model.predict(X).reshape(z.shape), z)
+
+
+@needs_compiler
+def test_the_test_bench_replays_what_forward_gives(tmp_path):
+    """The vectors lie beside the project, and the bench that the vendors' tools run reproduces them."""
+    net = network((8, 6))
+    for name, X in (("sample", CALIBRATION), ("none", None)):
+        fixed = sp.quantize(net, "auto:9", CALIBRATION)
+        sp.emit.hls4ml(fixed, tmp_path / name, X)
+        data = tmp_path / name / "tb_data"
+        rows, logits = (np.loadtxt(data / f"tb_{n}.dat") for n in ("input_features", "output_predictions"))
+        assert rows.shape == (1000, 40) and (rows.astype(np.float32) == rows).all()
+        np.testing.assert_array_equal(logits, fixed.forward(rows)[:, 0])
+    here = tmp_path / "none"
+    weights = f'-DWEIGHTS_DIR="{here}/firmware/weights"'
+    sources = ["myproject_test.cpp", "firmware/myproject.cpp", "-Ifirmware/ap_types", weights]
+    subprocess.run(["g++", "-std=c++14", "-w", *sources, "-o", "bench"], cwd=here, check=True)
+    subprocess.run(["./bench"], cwd=here, check=True, capture_output=True)
+    found = np.loadtxt(here / "tb_data" / "csim_results.log")
+    np.testing.assert_allclose(found, logits, rtol=1e-5)
+
+
+@needs_compiler
 def test_a_type_of_the_users_own(workshop):
     """X is not needed then, there is no align layer, and the bits are those of the type."""
     X = np.ascontiguousarray(TEST[:1000] / CALIBRATION.std(axis=0))
@@ -262,37 +343,6 @@ def test_refused(tmp_path, monkeypatch, wrong, error, message):
     with pytest.raises(error, match=message):
         sp.emit.hls4ml(**{"network": small(), "directory": "prj", "X": X10} | wrong)
     assert not list(tmp_path.iterdir())
-
-
-def test_layers_too_large_to_unroll(tmp_path):
-    sp.emit.hls4ml(small(64, 64), tmp_path / "limit", X10)  # 4096 weights: just allowed
-    message = (
-        'strategy "Latency" unrolls.* 65 x 64 = 4160 weights, more than the 4096 that Vitis takes.*Resource'
-    )
-    with pytest.raises(ValueError, match=message) as caught:
-        sp.emit.hls4ml(small(65, 64), tmp_path / "large", X10)
-    factors = [int(r) for r in re.search(r"reuse_factor=\[(.*?)\]", str(caught.value))[1].split(",")]
-    sp.emit.hls4ml(small(65, 64), tmp_path / "large", X10, strategy="Resource", reuse_factor=factors)
-    sp.emit.hls4ml(small(65, 64), tmp_path / "quartus", X10, backend="Quartus")
-
-
-def test_reuse_factors_that_pruned_widths_do_not_allow(tmp_path):
-    """The trap: hls4ml alone would take 1 for 4 in the layers of 19 and unroll them."""
-    net = sp.Network([40, 19, 19, 19, 20, 1], random_state=0)
-    with pytest.raises(
-        ValueError, match=r"reuse_factor 4 is not possible for layer fc2 of 19 x 19 weights"
-    ) as caught:
-        sp.emit.hls4ml(net, tmp_path / "prj", CALIBRATION, strategy="Resource", reuse_factor=4)
-    factors = [int(r) for r in re.search(r"reuse_factor=\[(.*?)\]", str(caught.value))[1].split(",")]
-    assert factors == [4, 1, 1, 1, 4]
-    model = sp.emit.hls4ml(
-        net, tmp_path / "prj", CALIBRATION, strategy="Resource", reuse_factor=np.array(factors)
-    )
-    layers = [layer for layer in model.get_layers() if layer.class_name == "Dense"]
-    assert [layer.get_attr("reuse_factor") for layer in layers] == factors
-    sp.emit.hls4ml(net, tmp_path / "latency", CALIBRATION, reuse_factor=4)
-    with pytest.raises(ValueError, match="reuse_factor 4 is not possible"):
-        sp.emit.hls4ml(net, tmp_path / "quartus", CALIBRATION, backend="Quartus", reuse_factor=4)
 
 
 def test_hls4ml_is_silent_but_its_complaints_are_heard(tmp_path, capfd, monkeypatch):

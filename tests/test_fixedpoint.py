@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import pickle
 import warnings
@@ -12,6 +11,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from core_cases import examples
+from firmware_cases import ACTIVATIONS, any_fixed_network, rows_beyond
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -92,41 +92,9 @@ def test_casts_are_exact_whatever_the_number(kind, numbers, halves):
 
 @st.composite
 def fixed_networks(draw: st.DrawFn) -> FixedNetwork:
-    """Any types, also accumulators too narrow for their sums."""
-    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     widths = draw(st.lists(st.integers(1, 5), min_size=2, max_size=4))
-    activation = draw(st.sampled_from(["relu", "leaky_relu", "tanh", "sigmoid", "linear"]))
-    types = kinds(st.integers(2, 10))
-    enters = input_type = draw(types)
-    offset = shifts = aligned = None
-    if draw(st.booleans()):
-        offset = input_type.step * rng.integers(-40, 40, widths[0]).astype(float)
-        shifts = rng.integers(-4, 5, widths[0])
-        enters = aligned = draw(types)
-    layers = []
-    for i, (n_in, n_out) in enumerate(itertools.pairwise(widths)):
-        phi = activation if i < len(widths) - 2 else "linear"
-        weight, bias, accum, result, output = (draw(types) for _ in range(5))
-        if draw(st.booleans()):  # the exact sum
-            accum = FixedType(40, 40 - max(enters.fractional + weight.fractional, bias.fractional))
-        if phi == "linear":
-            output = result
-        table = None
-        if phi in ("tanh", "sigmoid"):
-            table = output.cast(rng.uniform(output.low, output.high, 2 ** draw(st.integers(2, 6))))
-        w = weight.cast(rng.uniform(weight.low, weight.high, (n_in, n_out)))
-        b = bias.cast(rng.uniform(bias.low, bias.high, n_out))
-        layers.append(FixedLayer(f"fc{i + 1}", phi, w, b, weight, bias, accum, result, output, table))
-        enters = output
-    return FixedNetwork(input_type, offset, shifts, aligned, tuple(layers))
-
-
-def rows_for(q: FixedNetwork, n: int = 40) -> np.ndarray:
-    """Inside the range of the inputs, beyond it, and on halves of steps."""
-    rng = np.random.default_rng(0)
-    kind, shape = q.input_type, (n, q.n_inputs)
-    inside = rng.uniform(kind.low, kind.high + kind.step, shape)
-    return np.concatenate([inside, 3 * inside, kind.step / 2 * rng.integers(-60, 60, shape)])
+    activation = draw(st.sampled_from(ACTIVATIONS))
+    return any_fixed_network(np.random.default_rng(draw(st.integers(0, 2**32))), widths, activation)
 
 
 def in_the_twin(q: FixedNetwork) -> twin.Fixed:
@@ -138,7 +106,7 @@ def in_the_twin(q: FixedNetwork) -> twin.Fixed:
 @examples(200)
 @given(fixed_networks())
 def test_networks_are_the_twin_bit_for_bit(q):
-    X = rows_for(q)
+    X = rows_beyond(q)
     z = q.forward(X)
     np.testing.assert_array_equal(z, in_the_twin(q).forward(X))
     np.testing.assert_array_equal(q.forward(X[:1]), z[:1])

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from .._checks import check_name, check_rows
 from .._extras import require
 from ..fixedpoint import SLOPE, FixedLayer, FixedNetwork, FixedType, integer_bits
-from ..quantization import F64, quantize, warn
+from ..quantization import F64, quantize, warn, warn_of_idle
 from ._files import check_directory, project
 
 if TYPE_CHECKING:
@@ -128,7 +128,11 @@ def hls4ml(
     check_name("project_name", project_name, _CPP, "C++")
     target = check_directory(directory)
     _check_device(part, clock_period)
-    fixed = network if isinstance(network, FixedNetwork) else quantize(network, precision, X)
+    if isinstance(network, FixedNetwork):
+        fixed = network
+        warn_of_idle([layer.weights for layer in fixed.layers])
+    else:
+        fixed = quantize(network, precision, X)
     vectors = _vectors(fixed, X)
     require("hls4ml", "hls4ml")
     reuse = _check_reuse(fixed, backend, strategy, reuse_factor)
@@ -272,9 +276,16 @@ def _check_reuse(fixed: FixedNetwork, backend: str, strategy: str, reuse_factor:
             some = ", ".join(map(str, v[:12])) + (", ..." if len(v) > 12 else "")
             raise ValueError(
                 f"reuse_factor {r} is not possible for layer fc{i + 1} of {shape[0]} x {shape[1]} weights "
-                f"({some} are); nearest for the whole network: reuse_factor={near}"
+                f"({some} are); nearest for the whole network: reuse_factor={near}, "
+                f"{_multipliers(shapes, near)} multipliers at once, where widths that allowed {r} everywhere "
+                f"would need {_multipliers(shapes, [r] * len(shapes))}: Budget(nodes=..., multiple={r}) "
+                "trains such"
             )
     return reuse
+
+
+def _multipliers(shapes: Sequence[tuple[int, int]], reuse: Sequence[int]) -> int:
+    return sum(-(-math.prod(shape) // r) for shape, r in zip(shapes, reuse, strict=True))
 
 
 # ---- files
