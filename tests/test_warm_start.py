@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.datasets import load_breast_cancer, load_digits
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import StandardScaler
 
@@ -81,6 +81,19 @@ def test_several_classes_early_stopping_and_inputs():
     clf.fit(X, y, network=network)
     assert clf.network_.widths == (40, 30, 10)
     assert clf.score(X_test, y_test) > 0.93
+
+
+def test_a_search_over_budgets_hands_the_network_on(cancer):
+    X, _, y, _ = cancer
+    network, _ = foreign(X, y)
+    search = GridSearchCV(
+        sp.ShadowClassifier(max_iter=3, random_state=0),
+        {"n_nodes": [6, 20], "method": ["shadow", "taylor"]},
+        cv=2,
+    )
+    best = search.fit(X, y, network=network).best_estimator_
+    assert best.n_nodes_ == search.best_params_["n_nodes"]
+    assert search.best_score_ > 0.9
 
 
 # --- prune
