@@ -10,6 +10,7 @@ from .fixedpoint import FixedNetwork
 from .network import Network
 from .optimizers import SGD, Adam
 from .quantization import quantize
+from .resources import resources
 from .shadow import ShadowNetwork
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ __all__ = [
     "metrics",
     "plots",
     "quantize",
+    "resources",
 ]
 
 # What imports scikit-learn comes at first use: that takes longer than everything else together.

@@ -160,8 +160,19 @@ def _parser() -> _Parser:
     _quiet(sub)
 
     sub = command("info", _info, "what this installation can do, or what a saved network is")
-    sub.add_argument("model", nargs="?", metavar="MODEL.npz", help="a saved network")
+    _info_options(sub)
     return parser
+
+
+def _info_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("model", nargs="?", metavar="MODEL.npz", help="a saved network, float or in fixed point")
+    sub.add_argument(
+        "--reuse-factor", type=int, default=1, metavar="R", help="of the multipliers (default: 1)"
+    )
+    sub.add_argument(
+        "--precision", metavar="P", help="put a float network into fixed point first: auto:BITS, fixed<W,I>"
+    )
+    _sample(sub, required=False)
 
 
 def _quiet(sub: argparse.ArgumentParser) -> None:
@@ -507,7 +518,7 @@ def _version() -> str:
 
 def _info(options: argparse.Namespace) -> None:
     if options.model is not None:
-        _info_model(options.model)
+        _info_model(options)
         return
     import shutil
 
@@ -525,15 +536,32 @@ def _info(options: argparse.Namespace) -> None:
     print(f"g++              {shutil.which('g++') or 'not installed'}")
 
 
-def _info_model(path: str) -> None:
-    from shadowprune import Network
+def _info_model(options: argparse.Namespace) -> None:
+    from shadowprune import FixedNetwork, Network, quantize, resources
 
-    network = Network.load(path)
-    n_biases = sum(network.widths[1:])
+    network: Network | FixedNetwork
+    try:
+        network = Network.load(options.model)
+    except ValueError as error:
+        try:
+            network = FixedNetwork.load(options.model)
+        except ValueError:
+            raise error from None
+    if options.precision is not None:
+        if isinstance(network, FixedNetwork):
+            raise ValueError(f"precision {options.precision}: {options.model} is in fixed point already")
+        given = options.sample is not None or options.data is not None
+        network = quantize(
+            network, options.precision, _table(options, need_target=False).X[:8000] if given else None
+        )
     print(f"widths           {'-'.join(map(str, network.widths))}")
-    if network.input_names is not None:
+    if isinstance(network, Network) and network.input_names is not None:
         print(f"inputs           {', '.join(network.input_names)}")
     print(f"activation       {network.activation}; outputs are logits or values")
-    print(f"hidden nodes     {network.n_nodes}")
-    print(f"weights          {len(network.params) - n_biases} and {n_biases} biases")
-    print(f"multiplications  {network.n_multiplications}")
+    if isinstance(network, FixedNetwork):
+        types = {"inputs": network.dense_input, **{layer.name: layer.weight_type for layer in network.layers}}
+        print("bits             " + ", ".join(f"{name} {kind.bare}" for name, kind in types.items()))
+    found = resources(network, options.reuse_factor)
+    print(f"hidden nodes     {found.total.nodes}")
+    print(f"parameters       {found.total.weights} weights and {sum(network.widths[1:])} biases")
+    print(found)

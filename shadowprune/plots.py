@@ -354,7 +354,7 @@ def rejection_vs_size(
     entries: Mapping[str, Sequence[Mapping[str, Any]]],
     ax: Axes | None = None,
     *,
-    size: Literal["nodes", "multiplications"] = "nodes",
+    size: Literal["nodes", "multiplications", "luts"] = "nodes",
     efficiency: float = 0.5,
     colors: Sequence[str] | None = None,
     legend: bool = True,
@@ -369,8 +369,9 @@ def rejection_vs_size(
         are drawn as mean and standard deviation between trainings; an infinite rejection (None) is left out.
     ax : matplotlib Axes, optional
         By default a new figure in mplhep's look.
-    size : "nodes" or "multiplications"
-        Hidden nodes, or multiplications of one evaluation, which is the number of weights.
+    size : "nodes", "multiplications" or "luts"
+        Hidden nodes, multiplications of one evaluation, which is the number of weights, or LUTs: what the
+        entries hold as ``luts``, ``shadowprune.resources(...).total.luts`` for example.
     efficiency : float
         0.5 or 0.7, or another one the entries know as ``rejection_<per cent>``.
     colors : sequence of str, optional
@@ -390,8 +391,9 @@ def rejection_vs_size(
     ValueError, TypeError
         Nothing to draw, an unknown size, or entries without that rejection.
     """
-    if size not in ("nodes", "multiplications"):
-        raise ValueError(f'size must be "nodes" or "multiplications", got {size!r}')
+    labels = {"nodes": "Hidden nodes kept", "multiplications": "Multiplications", "luts": "LUTs (estimated)"}
+    if size not in labels:
+        raise ValueError(f"size must be one of {', '.join(labels)}; got {size!r}")
     if not entries:
         raise ValueError("entries must hold at least one name, got none")
     key = f"rejection_{100 * efficiency:.0f}"
@@ -407,7 +409,7 @@ def rejection_vs_size(
         )  # fmt: skip
     _counts_axis(ax.xaxis, np.concatenate([p[:, 0] + s * p[:, 1] for p in lines.values() for s in (-1, 1)]))
     ax.set_ylim(bottom=0)
-    ax.set_xlabel("Hidden nodes kept" if size == "nodes" else "Multiplications")
+    ax.set_xlabel(labels[size])
     ax.set_ylabel(rf"$1/\varepsilon_{{\mathrm{{B}}}}$ at $\varepsilon_{{\mathrm{{S}}}}={efficiency:g}$")
     if legend and (len(lines) > 1 or list(lines) != [""]):
         ax.legend(loc="lower right")
@@ -425,7 +427,10 @@ def _sizes_and_rejections(
         if key not in row:
             raise ValueError(f"entries[{name!r}] has no {key}; an entry holds {', '.join(row)}")
         if row[key] is not None and np.isfinite(row[key]):
-            cost = nodes if size == "nodes" else sum(a * b for a, b in pairwise(widths))
+            known = {**row, "nodes": nodes, "multiplications": sum(a * b for a, b in pairwise(widths))}
+            if size not in known:
+                raise ValueError(f"entries[{name!r}] has no {size}; an entry holds {', '.join(row)}")
+            cost = known[size]
             groups[row.get("nodes_asked", nodes)].append((cost, row[key]))
     if not groups:
         raise ValueError(f"entries[{name!r}] holds no network with a finite {key}")

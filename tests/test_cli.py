@@ -98,11 +98,32 @@ def test_info_of_a_model(capsys, model):
     for words in (
         "5-6-4-1",
         "hidden nodes     10",
-        f"multiplications  {5 * 6 + 6 * 4 + 4}",
-        "58 and 11 biases",
+        "58 weights and 11 biases",
         "relu",
     ):
         assert words in text
+
+
+def test_info_counts_what_a_model_costs(capsys, model, tmp_path):
+    import shadowprune as sp
+
+    network = sp.Network.load(model)
+    assert cli.main(["info", model, "--reuse-factor", "4"]) == 0
+    total = capsys.readouterr().out.splitlines()[-2].split()
+    found = sp.resources(network, 4).total
+    assert total[:5] == [
+        "total",
+        *map(str, (network.n_nodes, found.weights, found.weights, found.multipliers)),
+    ]
+    q = sp.quantize(network, "fixed<12,6>")
+    assert cli.main(["info", model, "--precision", "fixed<12,6>"]) == 0
+    text = capsys.readouterr().out
+    assert str(sp.resources(q)) in text and "inputs fixed<12,6>, fc1 fixed<12,6>" in text
+    path = str(q.save(tmp_path / "q.npz"))
+    assert cli.main(["info", path]) == 0
+    assert capsys.readouterr().out == text
+    assert "in fixed point already" in one_line_error(capsys, "info", path, "--precision", "auto:8")
+    assert "X is missing" in one_line_error(capsys, "info", model, "--precision", "auto:8")
 
 
 def test_train_from_npz_saves_the_network_that_was_reported(tmp_path, capsys, npz):

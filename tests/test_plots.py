@@ -243,6 +243,15 @@ def test_rejection_against_size(size):
     ax.figure.canvas.draw()
 
 
+def test_rejection_against_luts_needs_them_in_the_entries():
+    rows = [{**row, "luts": 100 * row["nodes_asked"]} for row in entries(1)[:3]]
+    ax = plots.rejection_vs_size({"8 bits": rows}, size="luts")
+    np.testing.assert_allclose(ax.containers[0].lines[0].get_data()[0], [row["luts"] for row in rows])
+    assert ax.get_xlabel() == "LUTs (estimated)"
+    with pytest.raises(ValueError, match=r"entries\['8 bits'\] has no luts; an entry holds"):
+        plots.rejection_vs_size({"8 bits": entries(1)}, size="luts")
+
+
 def test_inputs_that_survive_longest_are_on_top(trained):
     ax = plots.inputs_vs_budget(trained)
     drawn = ax.collections[0].get_array().reshape(8, 3)
@@ -267,7 +276,7 @@ def test_mistakes_in_budget_plots_are_named():
         plots.widths_vs_budget([3])
     with pytest.raises(ValueError, match="same number of layers"):
         plots.widths_vs_budget([sp.Network([2, 3, 1]), sp.Network([2, 3, 3, 1])])
-    with pytest.raises(ValueError, match='size must be "nodes" or "multiplications"'):
+    with pytest.raises(ValueError, match="size must be one of nodes, multiplications, luts; got 'area'"):
         plots.rejection_vs_size({"a": entries()}, size="area")
     with pytest.raises(ValueError, match=r"entries\['a'\] has no rejection_30; an entry holds nodes_asked"):
         plots.rejection_vs_size({"a": entries()}, efficiency=0.3)

@@ -27,6 +27,7 @@ NAMES = {
     "Adam": ["step"],
     "Budget": [],
     "SGD": ["step"],
+    "resources": [],
     "FixedNetwork": ["forward", "save", "load", "widths"],
     "Network": [
         *["widths", "n_nodes", "n_multiplications", "activation", "params", "weights", "biases"],
