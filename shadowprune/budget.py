@@ -85,7 +85,9 @@ class Budget:
     around it. So `min_nodes` is at least 1; to drop a layer, leave it out of the network.
 
     Beside a cost budget a number of `inputs` is met by gates of its own, and the cost is reckoned with the
-    number of inputs that will remain.
+    number of inputs that will remain. "free" inputs pay where inputs are most of the cost: on the embedded
+    jets, with 40-64-64-64-64-1 and four seeds, at 193 multiplications (AUC .9799 against .9787 with all
+    inputs), no longer at 1026 (.9830 against .9836).
 
     Examples
     --------

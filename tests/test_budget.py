@@ -306,6 +306,30 @@ def test_a_count_holds_limits_and_multiples_or_is_refused(hidden, multiple, data
     assert shadow.report()[0].slack == 0
 
 
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=5), st.data(), seeds)
+def test_counts_per_layer_and_of_inputs_are_exact(hidden, data, seed):
+    net = sp.Network([7, *hidden, 2])
+    asked = [data.draw(st.one_of(st.none(), st.integers(1, w), st.just(0.5))) for w in hidden]
+    asked[0] = asked[0] or hidden[0]
+    inputs = data.draw(st.integers(1, 7))
+    if any(a == 0.5 and w == 1 for a, w in zip(asked, hidden, strict=True)):
+        with pytest.raises(ValueError, match=r"per_layer\[\d\] is 0.5, 0 of 1"):
+            sp.ShadowNetwork(net, budget=sp.Budget(per_layer=asked, inputs=inputs))
+        return
+    shadow = sp.ShadowNetwork(net, budget=sp.Budget(per_layer=asked, inputs=inputs), random_state=seed)
+    wanted = [w if a is None else w // 2 if a == 0.5 else a for a, w in zip(asked, hidden, strict=True)]
+    assert [int(m.sum()) for m in shadow.support()] == [inputs, *wanted]
+    rng = np.random.default_rng(seed)
+    for progress in (0.1, 0.44, 0.5, 0.59):
+        gates = shadow.gates(progress)
+        for group in shadow.groups:
+            soft = np.concatenate(gates)[group.index].sum(dtype=float)
+            assert soft == pytest.approx(float(group.budget(progress)), rel=1e-6)
+        shadow.step([rng.normal(size=g.shape) for g in gates])
+    assert [int(m.sum()) for m in shadow.support()] == [inputs, *wanted]
+
+
 def test_counts_per_layer():
     net = sp.Network([5, 10, 20, 30, 1])
     support = sp.ShadowNetwork(net, budget=sp.Budget(per_layer=[3, None, 0.5])).support()
