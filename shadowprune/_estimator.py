@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import numbers
 from collections.abc import Callable, Sequence
@@ -301,7 +302,7 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
                 progress=tick,
             )  # fmt: skip
         outputs = self._output_scaling()
-        self.fixed_network_ = quantiser.finish(network, support[0], *outputs) if quantiser else None
+        fixed = quantiser.finish(network, support[0], *outputs) if quantiser else None
         if mean.any() or (scale != 1).any():
             fold_inputs(network, mean[support[0]], scale[support[0]])
         self._fold_outputs(network)
@@ -309,7 +310,7 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         if columns is not None:
             kept, support[0] = support[0], columns.copy()
             support[0][columns] = kept
-        self._set_fitted(network, support, history)
+        self._set_fitted(network, support, history, fixed)
         return self
 
     def _quantiser(self, n_layers: int, start: Network | None) -> Quantiser | None:
@@ -356,10 +357,14 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
             random_state=rng,
         )  # fmt: skip
 
-    def _set_fitted(self, network: Network, support: list[NDArray[np.bool_]], history: History) -> None:
+    def _set_fitted(
+        self, network: Network, support: list[NDArray[np.bool_]], history: History,
+        fixed: FixedNetwork | None = None,
+    ) -> None:  # fmt: skip
         if hasattr(self, "feature_names_in_"):
             network.input_names = self.feature_names_in_[support[0]].tolist()
         self.network_ = network
+        self.fixed_network_ = fixed and dataclasses.replace(fixed, input_names=network.input_names)
         self.support_ = support
         self.history_ = history
         self.loss_curve_ = history.loss

@@ -6,6 +6,8 @@ A mistake of the user's ends in one line on stderr and exit code 2; ``--tracebac
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import itertools
 import json
 import sys
 import time
@@ -113,6 +115,10 @@ def _parser() -> _Parser:
         help="start from this trained network, in a third of the epochs; its layers replace --hidden",
     )  # fmt: skip
     sub.add_argument("--seed", type=int, default=0, help="(default: 0)")
+    sub.add_argument(
+        "--precision", metavar="P",
+        help="train for fixed point, auto:BITS or fixed<W,I>; also writes DIR/model_fixed.npz",
+    )  # fmt: skip
     _quiet(sub)
     sub.add_argument(
         "--retrain",
@@ -135,7 +141,8 @@ def _parser() -> _Parser:
     sub.add_argument("--out", required=True, metavar="DIR", help="directory of the project")
     _sample(sub, required=False)
     sub.add_argument(
-        "--precision", default="auto:16", help="auto:BITS, ranges from the sample, or fixed<W,I>"
+        "--precision",
+        help="auto:BITS, ranges from the sample, or fixed<W,I> (default: auto:16); not for model_fixed.npz",
     )
     sub.add_argument("--backend", default="Vitis", help="Vitis, Vivado, Quartus or Catapult (default: Vitis)")
     sub.add_argument("--strategy", default="Latency", help="Latency or Resource (default: Latency)")
@@ -338,6 +345,7 @@ def _train(options: argparse.Namespace) -> None:
         hidden_layer_sizes=tuple(options.hidden),
         n_nodes=None,
         budget=budget,
+        precision=options.precision,
         random_state=options.seed,
         verbose=options.progress,
         **_parameters(options),
@@ -362,6 +370,9 @@ def _train(options: argparse.Namespace) -> None:
     ]
     classifier.network_.input_names = kept
     classifier.network_.save(directory / "model.npz")
+    if classifier.fixed_network_ is not None:
+        fixed = dataclasses.replace(classifier.fixed_network_, input_names=tuple(kept))
+        fixed.save(directory / "model_fixed.npz")
     if options.retrain:
         start = time.perf_counter()
         again = classifier.retrain(*train)
@@ -455,15 +466,22 @@ def _emit(options: argparse.Namespace) -> None:
 
     import numpy as np
 
-    from shadowprune import Network, emit
+    from shadowprune import FixedNetwork, Network, emit
 
-    network = Network.load(options.model)
+    network: FixedNetwork | Network
+    try:
+        network = FixedNetwork.load(options.model)
+    except ValueError:
+        network = Network.load(options.model)
+    precision = options.precision or "auto:16"
+    if isinstance(network, FixedNetwork) and options.precision is not None:
+        raise ValueError(f"{options.model} has its types already: leave --precision out")
     X = None
     if options.sample is not None or options.data is not None:
         X = np.ascontiguousarray(_columns(_table(options, need_target=False), network)[:8000], np.float32)
-    elif options.precision.startswith("auto"):
+    elif isinstance(network, Network) and precision.startswith("auto"):
         raise ValueError(
-            f"precision {options.precision} measures ranges on a sample: add --sample or --data, "
+            f"precision {precision} measures ranges on a sample: add --sample or --data, "
             "or choose a type, --precision 'fixed<16,6>'"
         )
     with contextlib.redirect_stdout(io.StringIO()):  # hls4ml reports every layer
@@ -471,13 +489,14 @@ def _emit(options: argparse.Namespace) -> None:
             network,
             options.out,
             X=X,
-            precision=options.precision,
+            precision=precision,
             backend=options.backend,
             strategy=options.strategy,
             reuse_factor=options.reuse_factor,
             overwrite=options.overwrite,
         )
-    print(f"{options.out}: {'-'.join(map(str, network.widths))}, {network.n_multiplications} multiplications")
+    n_multiplications = sum(a * b for a, b in itertools.pairwise(network.widths))
+    print(f"{options.out}: {'-'.join(map(str, network.widths))}, {n_multiplications} multiplications")
     if not options.compile or X is None:
         return
     if shutil.which("g++") is None:
@@ -487,6 +506,9 @@ def _emit(options: argparse.Namespace) -> None:
         model.compile()
         fixed = np.asarray(model.predict(X), dtype=np.float64).reshape(len(X), -1)
     error = fixed - np.asarray(network.forward(X), dtype=np.float64)
+    if isinstance(network, FixedNetwork):
+        print(f"compiled; {len(X)} rows against integers: {int(error.any(axis=1).sum())} differ")
+        return
     rms, largest = np.sqrt(np.mean(error**2)), abs(error).max()
     print(f"compiled; {len(X)} rows against float: RMS {rms:.2g}, largest {largest:.2g}")
 

@@ -214,6 +214,8 @@ class FixedNetwork:
         `input_type`, and is then cast to `aligned_type`. None where columns need no alignment.
     aligned_type : FixedType or None
     layers : tuple of FixedLayer
+    input_names : tuple of str or None
+        Names of the columns, where they are known.
     """
 
     input_type: FixedType
@@ -221,6 +223,7 @@ class FixedNetwork:
     shifts: NDArray[np.int64] | None
     aligned_type: FixedType | None
     layers: tuple[FixedLayer, ...]
+    input_names: tuple[str, ...] | None = None
     _core: _core.Fixed = field(init=False)
 
     def __post_init__(self) -> None:
@@ -299,6 +302,7 @@ class FixedNetwork:
         header: dict[str, Any] = {
             "input_type": str(self.input_type),
             "aligned_type": None if self.aligned_type is None else str(self.aligned_type),
+            "input_names": self.input_names,
             "layers": [
                 {"name": layer.name, "activation": layer.activation}
                 | {name: str(getattr(layer, name)) for name in _TYPES}
@@ -345,16 +349,18 @@ class FixedNetwork:
                     table=arrays.get(f"{name}.table"),
                 )  # fmt: skip
                 layers.append(layer)
-            aligned = header["aligned_type"]
+            aligned, names = header["aligned_type"], header["input_names"]
             return cls(
                 _read_type(header["input_type"]), arrays.get("offset"), arrays.get("shifts"),
                 None if aligned is None else _read_type(aligned), tuple(layers),
+                names if names is None else tuple(names),
             )  # fmt: skip
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{os.fspath(path)} is not a whole fixed-point network: {error}") from error
 
     def __reduce__(self) -> Any:
-        return type(self), (self.input_type, self.offset, self.shifts, self.aligned_type, self.layers)
+        parts = self.input_type, self.offset, self.shifts, self.aligned_type, self.layers, self.input_names
+        return type(self), parts
 
     def __repr__(self) -> str:
         enters = self.input_type.bare + (f" -> {self.aligned_type.bare}" if self.aligned_type else "")

@@ -16,6 +16,7 @@ A layer computes  z_j = b_j + sum_i x_i W_ij.  Values up to R in B bits have the
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import sys
 import warnings
@@ -169,7 +170,7 @@ def quantize(
     types = choose_types(weights, network.activation, ranges, kinds[1:])
     made = assemble(weights, biases, network.activation, stage, types, means)
     _report(network, made, ranges, [isinstance(kind, FixedType) for kind in kinds])
-    return made
+    return dataclasses.replace(made, input_names=getattr(network, "input_names", None))
 
 
 def activate(kind: str, z: F64) -> F64:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shadowprune import Network, cli
+from shadowprune import FixedNetwork, Network, cli
 from shadowprune import _tables as tables
 from shadowprune.datasets import load_hbb
 
@@ -421,6 +421,22 @@ def test_emit_compiles_and_compares(tmp_path, capsys, model, npz, monkeypatch):
     assert seen["X"].dtype == np.float32 and seen["X"].shape == (1200, 5)
     text = capsys.readouterr().out
     assert "1200 rows against float: RMS 0.5, largest 0.5" in text and "noise" not in text
+
+
+def test_training_for_fixed_point_is_emitted_as_it_was_trained(tmp_path, capsys, npz):
+    pytest.importorskip("hls4ml")
+    out = ("--hidden", "6", "4", "--nodes", "5", "--epochs", "2", "--out", tmp_path / "fit", "--no-progress")
+    assert cli.main([str(a) for a in ("train", "--data", npz, "--precision", "auto:8", *out)]) == 0
+    path = tmp_path / "fit" / "model_fixed.npz"
+    fixed = FixedNetwork.load(path)
+    assert fixed.widths == Network.load(tmp_path / "fit" / "model.npz").widths
+    assert len(fixed.input_names) == 5 and fixed.layers[0].weight_type.width == 8
+    assert cli.main(["emit", str(path), "--out", str(tmp_path / "prj")]) == 0
+    written = (tmp_path / "prj" / "firmware" / "defines.h").read_text()
+    assert f"ap_{fixed.layers[0].weight_type.bare}" in written
+    capsys.readouterr()
+    complaint = one_line_error(capsys, "emit", path, "--precision", "auto:8", "--out", tmp_path / "other")
+    assert "has its types already: leave --precision out" in complaint
 
 
 def test_mistakes_are_one_line(capsys, tmp_path, npz, model):

@@ -142,6 +142,9 @@ def test_files_and_pickles_hold_the_same_network(tmp_path, precision):
             assert [getattr(a, f"{n}_type") for n in ("weight", "bias", "accum", "result", "output")] == [
                 getattr(b, f"{n}_type") for n in ("weight", "bias", "accum", "result", "output")
             ]
+    named = network()
+    named.input_names = list("abcde")
+    assert FixedNetwork.load(sp.quantize(named, "auto:8", X5).save(path)).input_names == tuple("abcde")
     tables = sp.quantize(sp.Network([5, 4, 1], "tanh", random_state=0), "auto:8", X5)
     again = FixedNetwork.load(tables.save(tmp_path / "tanh.npz"))
     np.testing.assert_array_equal(again.forward(X5), tables.forward(X5))

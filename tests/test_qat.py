@@ -156,6 +156,7 @@ def test_inputs_early_stopping_retraining_and_warm_starts_go_together():
     kept = clf.support_[0]
     assert clf.fixed_network_.n_inputs == 4 == len(clf.fixed_network_.offset)
     np.testing.assert_array_equal(clf.decision_function(X), clf.fixed_network_.forward(X[:, kept])[:, 0])
+    assert clf.fixed_network_.input_names == clf.network_.input_names
     assert len(clf.history_.validation_score) > 0
     again = clf.retrain(X, y)
     assert again.fixed_network_.widths == clf.fixed_network_.widths
