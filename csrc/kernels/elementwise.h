@@ -1,10 +1,11 @@
 /* Everything beside the matrix product: activations, losses, optimisers, gates.
  *
  * Vectors here are 64 bytes on every instruction set (the compiler splits them), so that sums over lanes have one order.
+ * Splitting is clumsy where they live in memory across a loop: there native vectors do it, several to 16 lanes.
  * exp, log1p and tanh are polynomials after Cephes (S. L. Moshier, Methods and Programs for Mathematical Functions,
  * 1989): two units in the last place in float32, close to one in float64.
  */
-#include <string.h>
+#include <math.h>
 
 typedef float f16 __attribute__((vector_size(64), may_alias));
 typedef float f16_anywhere __attribute__((vector_size(64), may_alias, aligned(4)));
@@ -163,22 +164,23 @@ static void slope(sp_activation activation, int64_t n, float *h)
 
 static void column_sums(int rows, int n, const float *d, int64_t stride, float *out, bool add)
 {
+    enum { MANY = VECTOR == 16 ? 4 : 8 }; /* sums under way hide the latency of one */
     int j = 0;
-    for (; j + 64 <= n; j += 64) { /* four sums under way hide the latency of one */
-        f16 sum[4];
-        UNROLL for (int i = 0; i < 4; i++)
-            sum[i] = add ? F16(out + j + 16 * i) : (f16){0};
+    for (; j + MANY * VECTOR <= n; j += MANY * VECTOR) {
+        vec sum[MANY];
+        UNROLL for (int i = 0; i < MANY; i++)
+            sum[i] = add ? LOAD(out + j + i * VECTOR) : (vec){0};
         for (int r = 0; r < rows; r++) UNROLL
-            for (int i = 0; i < 4; i++)
-                sum[i] += CF16(d + r * stride + j + 16 * i);
-        UNROLL for (int i = 0; i < 4; i++)
-            F16(out + j + 16 * i) = sum[i];
+            for (int i = 0; i < MANY; i++)
+                sum[i] += LOAD(d + r * stride + j + i * VECTOR);
+        UNROLL for (int i = 0; i < MANY; i++)
+            STORE(out + j + i * VECTOR, sum[i]);
     }
-    for (; j < n; j += 16) {
-        f16 sum = add ? F16(out + j) : (f16){0};
+    for (; j < n; j += VECTOR) {
+        vec sum = add ? LOAD(out + j) : (vec){0};
         for (int r = 0; r < rows; r++)
-            sum += CF16(d + r * stride + j);
-        F16(out + j) = sum;
+            sum += LOAD(d + r * stride + j);
+        STORE(out + j, sum);
     }
 }
 
@@ -267,94 +269,69 @@ static void fold(int rows, int cols, int panel, const float *g, const float *res
     }
 }
 
-/* 1/sqrt(x) for x >= 0 by Newton's iteration, from a guess made of the exponent: the same bits on every instruction set,
-   and the divider stays free. Three rounds leave an error of one unit in the last place. */
-INLINE f16 inverse_sqrt(f16 x)
+static void adam(int64_t n, float *restrict w, const float *restrict grad, float *restrict m, float *restrict v,
+                 float keep, const float *restrict c)
 {
-    f16 y = (f16)(0x5f375a86 - ((i16)x >> 1));
-    UNROLL for (int round = 0; round < 3; round++)
-        y *= 1.5f - 0.5f * x * y * y;
-    return y;
-}
-
-typedef f16 (*step_rule)(f16 w, f16 grad, f16 *m, f16 *v, const float *c);
-
-INLINE f16 adam_rule(f16 w, f16 grad, f16 *m, f16 *v, const float *c)
-{
-    *m += c[1] * (grad - *m);
-    *v += c[2] * (grad * grad - *v);
-    return w - c[0] * *m / (*v * inverse_sqrt(*v) * c[3] + c[4]);
-}
-
-INLINE f16 sgd_rule(f16 w, f16 grad, f16 *velocity, f16 *unused, const float *c)
-{
-    (void)unused;
-    *velocity = c[0] * *velocity - c[1] * grad;
-    return w + c[2] * *velocity;
-}
-
-INLINE f16 nesterov_rule(f16 w, f16 grad, f16 *velocity, f16 *unused, const float *c)
-{
-    (void)unused;
-    *velocity = c[0] * *velocity - c[1] * grad;
-    return w + (c[2] * *velocity - c[1] * grad);
-}
-
-/* Sixteen parameters; returns grad w, the gate's part of the gradient. */
-INLINE f16 update_16(float *w, float *m, float *v, const float *grad, int n_grads, int64_t grad_stride, float gate,
-                     float keep, const float *c, step_rule rule, bool two_moments)
-{
-    f16 weight = *(f16_anywhere *)w, first = *(f16_anywhere *)m, second = {0}, sum = *(const f16_anywhere *)grad;
-    if (two_moments)
-        second = *(f16_anywhere *)v;
-    for (int s = 1; s < n_grads; s++)
-        sum += *(const f16_anywhere *)(grad + s * grad_stride);
-    const f16 along = sum * weight;
-    *(f16_anywhere *)w = rule(weight * keep, gate * sum, &first, &second, c);
-    *(f16_anywhere *)m = first;
-    if (two_moments)
-        *(f16_anywhere *)v = second;
-    return along;
-}
-
-INLINE void update_rows(const sp_update_job *job, const float *c, step_rule rule, bool two_moments)
-{
-    const int64_t n = job->n;
-    for (int k = 0; k < job->rows; k++) {
-        float *w = job->w + k * n, *m = job->m + k * n, *v = two_moments ? job->v + k * n : NULL;
-        const float *grad = job->grad + k * n, gate = job->gate ? job->gate[k] : 1.0f;
-        f16 along = {0};
-        int64_t i = 0;
-        for (; i + 16 <= n; i += 16)
-            along += update_16(w + i, m + i, v + i, grad + i, job->n_grads, job->grad_stride, gate, job->keep, c, rule,
-                               two_moments);
-        if (i < n) { /* a user's own arrays; padded rows leave no rest */
-            const size_t rest = 4 * (size_t)(n - i);
-            float part[4][16] = {{0}};
-            memcpy(part[0], w + i, rest);
-            memcpy(part[1], m + i, rest);
-            if (two_moments)
-                memcpy(part[2], v + i, rest);
-            memcpy(part[3], grad + i, rest);
-            along += update_16(part[0], part[1], part[2], part[3], 1, 0, gate, job->keep, c, rule, two_moments);
-            memcpy(w + i, part[0], rest);
-            memcpy(m + i, part[1], rest);
-            if (two_moments)
-                memcpy(v + i, part[2], rest);
-        }
-        if (job->u)
-            job->u[k] += sum_lanes(along);
+    const float rate = c[0], c1 = c[1], c2 = c[2], correction = c[3], epsilon = c[4];
+    for (int64_t i = 0; i < n; i++) {
+        m[i] += c1 * (grad[i] - m[i]);
+        v[i] += c2 * (grad[i] * grad[i] - v[i]);
+        w[i] = w[i] * keep - rate * m[i] / (sqrtf(v[i]) * correction + epsilon);
     }
+}
+
+static void sgd(int64_t n, float *restrict w, const float *restrict grad, float *restrict velocity, float keep,
+                const float *restrict c, bool nesterov)
+{
+    const float momentum = c[0], rate = c[1], ahead = c[2], now = nesterov ? rate : 0.0f;
+    for (int64_t i = 0; i < n; i++) {
+        velocity[i] = momentum * velocity[i] - rate * grad[i];
+        w[i] = w[i] * keep + (ahead * velocity[i] - now * grad[i]);
+    }
+}
+
+/* out = gate sum of n_grads gradients over n floats, n a multiple of 16; returns sum grad w, over 16 lanes. */
+static float total_gradient(int64_t n, const float *w, const float *grad, int n_grads, int64_t stride, float gate,
+                            float *out)
+{
+    enum { PARTS = 16 / VECTOR };
+    float lanes[16] __attribute__((aligned(64)));
+    vec along[PARTS] = {{0}};
+    for (int64_t i = 0; i < n; i += 16) UNROLL
+        for (int p = 0; p < PARTS; p++) {
+            const int64_t at = i + p * VECTOR;
+            vec sum = LOAD(grad + at);
+            for (int s = 1; s < n_grads; s++)
+                sum += LOAD(grad + s * stride + at);
+            along[p] += sum * LOAD(w + at);
+            STORE(out + at, gate * sum);
+        }
+    UNROLL for (int p = 0; p < PARTS; p++)
+        STORE(lanes + p * VECTOR, along[p]);
+    return sum_lanes(CF16(lanes));
 }
 
 static void update(const sp_rule *rule, const sp_update_job *job)
 {
-    if (rule->kind == SP_ADAM)
-        update_rows(job, rule->c, adam_rule, true);
-    else if (rule->nesterov)
-        update_rows(job, rule->c, nesterov_rule, false);
-    else
-        update_rows(job, rule->c, sgd_rule, false);
+    float total[SP_PANEL] __attribute__((aligned(64)));
+    const bool direct = job->n_grads == 1 && !job->gate;
+    const int64_t step = direct ? job->n : SP_PANEL; /* a user's own arrays are neither aligned nor padded */
+    for (int k = 0; k < job->rows; k++)
+        for (int64_t i = k * job->n; i < (k + 1) * job->n; i += step) {
+            const int64_t left = (k + 1) * job->n - i, n = left < step ? left : step;
+            const float *grad = job->grad + i;
+            if (!direct) {
+                const float along = total_gradient(n, job->w + i, grad, job->n_grads, job->grad_stride,
+                                                   job->gate ? job->gate[k] : 1.0f, total);
+                if (job->u)
+                    job->u[k] += along;
+                grad = total;
+            }
+            if (rule->kind == SP_ADAM)
+                adam(n, job->w + i, grad, job->m + i, job->v + i, job->keep, rule->c);
+            else
+                sgd(n, job->w + i, grad, job->m + i, job->keep, rule->c, rule->nesterov);
+        }
 }
 
 static void binary_crossentropy(int n, const float *z, const float *y, float *loss, float *dz)

@@ -51,7 +51,7 @@ typedef struct {
     int64_t grad_stride;
     float keep;        /* 1 - rate decay */
     const float *gate; /* (rows) or NULL: ones */
-    double *u;         /* (rows) or NULL */
+    double *u;         /* (rows) or NULL; not without gate */
 } sp_update_job;
 
 struct sp_kernels {
