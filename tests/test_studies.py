@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # benchmarks/ is not part of the package
 
-from benchmarks import inputs, jets, warm_start
+from benchmarks import inputs, jets, variants, warm_start
 from shadowprune.datasets import load_hbb
 
 
@@ -79,5 +79,23 @@ def test_tables_and_figure(tmp_path):
     start, half = warm_start.table([pruned, pruned | {"auc": 0.902}])[1:]
     assert start.split()[:4] == ["256", "0.91000", "±", "0.00000"]
     assert half.split()[:7] == ["128", "0.90100", "±", "0.00141", "0.00900", "±", "0.00141"]
+    runs = [
+        {
+            "method": m,
+            "nodes_kept": n,
+            "widths": [9, n, 1],
+            "auc": 0.9,
+            "rejection_50": 9.0 * n,
+            "rejection_70": 5.0,
+        }
+        for n in (40, 8)
+        for m in variants.METHODS
+    ]
+    assert [line.split()[:3] for line in variants.table(runs)[3:5]] == [
+        ["40", "taylor", "0.90000"],
+        ["8", "shadow", "0.90000"],
+    ]
+    variants.draw(runs, tmp_path / "variants.png")
+    assert (tmp_path / "variants.png").read_bytes()[:4] == b"\x89PNG"
     jets.write_csv(tmp_path / "new" / "a.csv", ["nodes", "auc"], [{"nodes": 3, "auc": 0.5}])
     assert (tmp_path / "new" / "a.csv").read_text().split() == ["nodes,auc", "3,0.5"]
