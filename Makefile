@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 SOURCES := pyproject.toml setup.py $(wildcard csrc/*.[ch] csrc/*/*.[ch])
 
-.PHONY: help figure1 quick test counts lint format bench guard clean
+.PHONY: arm help figure1 quick test counts lint format bench guard clean
 .DELETE_ON_ERROR:
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo 'make counts    train for every node count and as many cost budgets with 20 seeds: minutes'
 	@echo 'make lint      ruff, clang-format, mypy, codespell, nbstripout'
 	@echo 'make format    what of lint can be done by the tools themselves'
+	@echo 'make arm       the C core cross-compiled for ARM and run by an emulator'
 	@echo 'make bench     speed and size beside PyTorch, JAX, Keras and others, into bench/ (20 min)'
 	@echo 'make guard     instructions the C core executes, against those stored (needs valgrind)'
 	@echo 'make clean     remove what was built, .venv included'
@@ -38,7 +39,7 @@ counts: $(VENV)/.test
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/clang-format --dry-run --Werror csrc/*.[ch] csrc/*/*.[ch]
+	$(BIN)/clang-format --dry-run --Werror csrc/*.[ch] csrc/*/*.[ch] tests/native/*.c
 	$(BIN)/mypy
 	$(BIN)/codespell
 	$(BIN)/nbstripout --verify notebooks/*.ipynb
@@ -46,8 +47,20 @@ lint: $(VENV)/.lint
 format: $(VENV)/.lint
 	$(BIN)/ruff check --fix --quiet . || true
 	$(BIN)/ruff format .
-	$(BIN)/clang-format -i csrc/*.[ch] csrc/*/*.[ch]
+	$(BIN)/clang-format -i csrc/*.[ch] csrc/*/*.[ch] tests/native/*.c
 	$(BIN)/nbstripout notebooks/*.ipynb
+
+# The core under NEON: cross-compiled, run by an emulator, its losses those of this machine's own build to four digits.
+# Debian: apt-get install gcc-aarch64-linux-gnu qemu-user-static
+NATIVE := tests/native/train.c $(wildcard csrc/*.c) csrc/kernels/baseline.c csrc/kernels/dispatch.c
+NATIVE_FLAGS := -std=gnu11 -O2 -D_GNU_SOURCE -Wall -Wextra -Wno-psabi -Icsrc -Icsrc/kernels
+arm:
+	@mkdir -p build/native
+	aarch64-linux-gnu-gcc $(NATIVE_FLAGS) $(NATIVE) -static -lm -pthread -o build/native/arm
+	$(CC) $(NATIVE_FLAGS) $(NATIVE) -lm -pthread -o build/native/host
+	build/native/host 1 >build/native/host.txt
+	for n in 1 3; do qemu-aarch64-static build/native/arm $$n | diff - build/native/host.txt || exit 1; done
+	@echo 'aarch64: the same losses, with one thread and with three'
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks --out bench
