@@ -12,8 +12,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # benchmarks/ is not part of the package
 
-from benchmarks import instructions, machine, peak, tables, training  # noqa: E402
+from benchmarks import inference, instructions, machine, method, peak, report, tables, training  # noqa: E402
 from benchmarks.peers import Entry, by_hand, make_task, mean_loss, ours, scikit  # noqa: E402
+from benchmarks.predictors import Line  # noqa: E402
 from benchmarks.trainee import Sample  # noqa: E402
 from benchmarks.workers import Unavailable, Worker  # noqa: E402
 from shadowprune import Network, losses  # noqa: E402
@@ -151,3 +152,48 @@ def test_tables_are_whole(tmp_path):
     with open(tmp_path / "training.csv", newline="") as stream:
         assert list(csv.DictReader(stream)) == [{"peer": "a", "x": "0.333333"}, {"peer": "b", "x": ""}]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["training.csv", "training.json"]
+
+
+def test_inference_is_against_the_first_predictor():
+    task = make_task(BINARY, 1, 10)
+    samples = {
+        Line("ours", "-"): [(1e-6, 100.0), (2e-6, 50.0)],
+        Line("theirs", "-"): [(4e-6, 100.0), (4e-6, 50.0)],
+    }
+    first, second = inference.summarise("original", task, "logits", 10, samples)
+    assert first["us_per_call"] == pytest.approx(1.0)
+    assert first["mrow_per_s"] == pytest.approx(10.0)
+    assert first["percent_of_peak"] == pytest.approx(2 * 119 * 10 / 1e-6 / 1e9)
+    assert (second["ours_faster_min"], second["ours_faster_median"]) == pytest.approx((4.0, 3.0))
+
+
+def test_method_compares_times_of_one_repetition():
+    ours_ = method.summarise("p", "ours", 0.3, 76, [method.Outcome(s, 76, 0.9) for s in (1.0, 2.0, 4.0)])
+    theirs = method.summarise(
+        "p", "theirs", 0.3, 76, [method.Outcome(s, n, 0.8) for s, n in ((3.0, 90), (8.0, 76), (20.0, 90))]
+    )
+    method.against(ours_, theirs)
+    assert theirs["ratio"] == pytest.approx(4.0)
+    assert (ours_["nodes_kept"], theirs["nodes_kept"]) == ("76", "76/90")
+    assert theirs["seconds_median"] == 8.0
+
+
+def test_method_names_the_budget_it_misses():
+    """The page shows asked and kept side by side, whatever a pruner arrives at."""
+    machine_ = {
+        "processor": "p",
+        "processor_family": "f",
+        "processors": 1,
+        "instruction_set": "i",
+        "system": "s",
+        "python": "3",
+        "compiler": "c",
+        "versions": {"numpy": "2"},
+        "date": "d",
+        "command": "python -m benchmarks",
+        "load_at_start": 0.0,
+    }
+    records = [method.summarise("one training", "theirs", 0.3, 76, [method.Outcome(1.0, 90, 0.8)])]
+    assert "| 76 (30 %) | theirs | 90 | 1.00 | 0.80000 | – | – |" in report.page(
+        {"method": (machine_, records)}
+    )
