@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import shlex
@@ -72,6 +73,31 @@ def versions() -> dict[str, str]:
     return found
 
 
+KERNELS = """
+import json
+found = {}
+import numpy, threadpoolctl
+for library in threadpoolctl.threadpool_info():
+    if library["user_api"] == "blas":
+        found["OpenBLAS of NumPy"] = library.get("architecture", "unknown")
+try:
+    import torch
+    found["PyTorch"] = torch.backends.cpu.get_cpu_capability()
+except ImportError:
+    pass
+print(json.dumps(found))
+"""
+
+
+def kernels() -> dict[str, str]:
+    """What instruction sets the libraries chose, as far as they say."""
+    done = subprocess.run(
+        [sys.executable, "-c", KERNELS], capture_output=True, text=True, check=True, env=environment(1)
+    )
+    found: dict[str, str] = json.loads(done.stdout)
+    return found
+
+
 def describe() -> dict[str, Any]:
     """The machine as the saved documents state it."""
     import shadowprune._core as core
@@ -91,4 +117,5 @@ def describe() -> dict[str, Any]:
         "compiler": cc.splitlines()[0],
         "load_at_start": round(os.getloadavg()[0], 2),
         "versions": versions(),
+        "kernels": kernels(),
     }

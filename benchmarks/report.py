@@ -54,10 +54,12 @@ def pivot(records: Sequence[Record], row: str, column: str, show: Callable[[Reco
 
 def _machine(about: Record) -> list[str]:
     packages = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
+    chosen = ", ".join(f"{name} {kernel}" for name, kernel in about["kernels"].items())
     return [
         f"{about['processor']} ({about['processor_family']}), {about['processors']} processors, kernels for "
         f"{about['instruction_set']}; {about['system']}, Python {about['python']}, "
         f"{about['compiler']}; {packages}. "
+        f"Kernels chosen by the libraries: {chosen}. "
         f"Measured {about['date']} with `{about['command']}`, load average "
         f"{about['load_at_start']} at the start.",
         "",
@@ -286,7 +288,7 @@ SECTIONS = {"training": _training, "inference": _inference, "method": _method, "
 
 INTRODUCTION = """# Benchmarks
 
-Written by `python -m benchmarks report` from the files in [{folder}]({folder}): the CSV files hold these
+Written by `python -m benchmarks --out docs` from the files in [{folder}]({folder}): the CSV files hold these
 numbers, the JSON files every single repetition. `make bench` measures on your machine.
 
 How it is measured. Each library and each number of threads has a process of its own, pinned to as many
@@ -297,10 +299,10 @@ after each repetition, in the same process. A training step is counted as six op
 row, inference as two; the gradient of the inputs, which nobody computes, is among them by custom, so of the
 40-64-64-64-64-1 network's counted operations 93 % are done.
 
-What flatters whom. NumPy's and PyTorch's BLAS choose their kernels by the processor they recognise. PyTorch
-eager pays for Python at every step, which is how it is used; `torch.compile` and JAX's `jit` pay once,
-before the clock starts. Keras gets the rows in order, shuffled within the clock, as everybody. The time JAX
-and `torch.compile` need to compile is not counted.
+What flatters whom. NumPy's and PyTorch's BLAS choose their kernels by the processor they recognise; which
+ones, stands below. PyTorch eager pays for Python at every step, which is how it is used; `torch.compile`
+and JAX's `jit` pay once, before the clock starts. Keras gets the rows in order, shuffled within the clock,
+as everybody. The time JAX and `torch.compile` need to compile is not counted.
 """
 
 CLOSING = """## Keeping it so

@@ -189,6 +189,7 @@ def test_method_names_the_budget_it_misses():
         "python": "3",
         "compiler": "c",
         "versions": {"numpy": "2"},
+        "kernels": {},
         "date": "d",
         "command": "python -m benchmarks",
         "load_at_start": 0.0,
