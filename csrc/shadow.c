@@ -43,6 +43,19 @@ static void bracket(int n, const double *score, double temperature, double *low,
     *high += 750 * temperature;
 }
 
+/* sum a b, or sum a; several sums under way hide the latency of one. */
+static double dot(int n, const double *a, const double *b)
+{
+    double sum[4] = {0};
+    int i = 0;
+    for (; i + 4 <= n; i += 4)
+        for (int k = 0; k < 4; k++)
+            sum[k] += b ? a[i + k] * b[i + k] : a[i + k];
+    for (; i < n; i++)
+        sum[0] += b ? a[i] * b[i] : a[i];
+    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+}
+
 static bool has_pairs(const sp_cost *cost) { return cost && cost->n_layers > 0; }
 
 /* What a gate adds of itself, without the products of layers. */
@@ -170,7 +183,7 @@ sp_status sp_gates(sp_family family, int n, const double *score, const sp_cost *
 void sp_gates_backward(sp_family family, int n, const double *gate, const sp_cost *cost, double temperature,
                        const double *u, double *dscore)
 {
-    double width[SP_MAX_LAYERS + 1], price[SP_MAX_LAYERS + 1] = {0}, fall = 0, up = 0;
+    double width[SP_MAX_LAYERS + 1], price[SP_MAX_LAYERS + 1] = {0}, fall;
     const bool products = has_pairs(cost);
     if (products) {
         fixed_widths(cost, width);
@@ -179,24 +192,22 @@ void sp_gates_backward(sp_family family, int n, const double *gate, const sp_cos
         for (int l = 0; l < cost->n_layers; l++)
             price[l] = node_price(cost, width, l);
     }
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < n; i++)
         dscore[i] = slope_at(family, gate[i]);
+    fall = cost ? 0 : dot(n, dscore, NULL);
+    for (int i = 0; cost && i < n; i++)
         fall += dscore[i] * (linear(cost, i) + (products ? price[cost->layer[i]] : 0));
-        up += dscore[i] * u[i];
-    }
+    const double up = dot(n, dscore, u);
     const double mu = fall > 0 ? up / fall : 0, inverse = 1 / temperature;
     for (int i = 0; i < n; i++)
-        dscore[i] *= (u[i] - (linear(cost, i) + (products ? price[cost->layer[i]] : 0)) * mu) * inverse;
+        dscore[i] *= (u[i] - (cost ? linear(cost, i) + (products ? price[cost->layer[i]] : 0) : 1) * mu) * inverse;
 }
 
 double sp_scores_step(int n, int n_all, double *score, const double *grad, double *velocity, double square,
                       int64_t step, double rate)
 {
     const double momentum = 0.9, memory = 0.99;
-    double now = 0;
-    for (int i = 0; i < n; i++)
-        now += grad[i] * grad[i];
-    square = memory * square + (1 - memory) * now / n_all;
+    square = memory * square + (1 - memory) * dot(n, grad, grad) / n_all;
     const double scale =
         rate / (1 - pow(momentum, (double)step)) / (sqrt(square / (1 - pow(memory, (double)step))) + 1e-12);
     for (int i = 0; i < n; i++) {
