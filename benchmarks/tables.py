@@ -20,7 +20,8 @@ def save(directory: Path, name: str, machine: Record, records: Sequence[Record])
     """
     directory.mkdir(parents=True, exist_ok=True)
     with written(directory / f"{name}.json") as path:
-        path.write_text(json.dumps({"machine": machine, "records": list(records)}, indent=1) + "\n")
+        lines = ",\n".join(json.dumps({key: rounded(value) for key, value in r.items()}) for r in records)
+        path.write_text(f'{{"machine": {json.dumps(machine, indent=1)},\n"records": [\n{lines}\n]}}\n')
     columns = list(
         dict.fromkeys(key for r in records for key, value in r.items() if not isinstance(value, list))
     )
@@ -31,7 +32,9 @@ def save(directory: Path, name: str, machine: Record, records: Sequence[Record])
 
 
 def rounded(value: Any) -> Any:
-    """Six digits of a float: more are noise."""
+    """Six digits of a float, or of each in a list: more are noise."""
+    if isinstance(value, list):
+        return [rounded(v) for v in value]
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
