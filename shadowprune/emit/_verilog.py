@@ -385,7 +385,7 @@ simulate: build/$(SIM)
 build/verilator: $(SOURCES)
 \tmkdir -p build/obj
 \tverilator --binary -O3 -Wno-fatal -Wno-lint -Wno-style --top-module @MODULE@_tb \\
-\t    --Mdir build/obj -o ../verilator $(SOURCES)
+\t    -MAKEFLAGS "OPT_FAST=-O0 OPT_GLOBAL=-O0" --Mdir build/obj -o ../verilator $(SOURCES)
 
 build/iverilog: $(SOURCES)
 \tmkdir -p build
