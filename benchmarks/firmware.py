@@ -8,8 +8,8 @@ numbers of bits, then, for one seed,
   nearest that each layer allows),
 * and counts the jets of the test sample whose logits differ from `FixedNetwork.forward`.
 
-Two tables: ``trained.csv``, background rejection at 50 % efficiency with and without quantisation, per seed,
-and ``bits.csv``, one line per project. About an hour on two cores; needs hls4ml and g++.
+Two tables: ``fixed_point_trained.csv``, background rejection at 50 % efficiency with and without,
+per seed, and ``fixed_point_bits.csv``, one line per project. About half an hour; needs hls4ml and g++.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ STRATEGIES = (("Latency", 1), ("Resource", 4))
 def train(
     jets: dict[str, Any], seeds: Iterable[int], max_iter: int | None, out: Path, rows: list[dict[str, Any]]
 ) -> dict[tuple[float, int], FixedNetwork]:
-    """More lines of ``trained.csv``; the fixed-point networks of the last seed, by budget and bits."""
+    """More lines of the first table; the fixed-point networks of the last seed, by budget and bits."""
     kept = {}
-    precisions = [None, *(f"auto:{bits}" for bits in BITS)]
+    precisions = [None, *(f"auto:{bits}" for bits in BITS), "fixed<8,3>"]
     runs = list(itertools.product(seeds, BUDGETS, precisions))
     for seed, budget, precision in tqdm(runs, desc="training", unit="run"):
         clf = sp.ShadowClassifier(
@@ -54,7 +54,7 @@ def train(
         ).fit(jets["X"], jets["y"])
         score = clf.decision_function(jets["X_test"])
         rejection, error = sp.metrics.background_rejection(jets["y_test"], score, return_uncertainty=True)
-        if precision is not None:
+        if precision is not None and precision.startswith("auto:"):
             kept[budget, int(precision.partition(":")[2])] = clf.fixed_network_
         rows.append(
             {
@@ -66,7 +66,7 @@ def train(
                 "auc": round(float(roc_auc_score(jets["y_test"], score)), 5),
             }
         )
-        write(out / "trained.csv", rows)
+        write(out / "fixed_point_trained.csv", rows)
     return kept
 
 
@@ -149,7 +149,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.firmware", description=__doc__.partition("\n")[0]
     )
-    parser.add_argument("--out", type=Path, default=Path("docs/firmware"), help="folder of both tables")
+    parser.add_argument("--out", type=Path, default=Path("docs"), help="folder of both tables")
     parser.add_argument("--seeds", type=int, default=5, help="trainings per budget and precision")
     parser.add_argument("--jets", type=int, default=8000, help="jets of the test sample to compare")
     parser.add_argument("--backend", default="Vitis")
@@ -164,7 +164,7 @@ def main() -> int:
     rows: list[dict[str, Any]] = []
     for row in compare(networks, np.ascontiguousarray(test.data[: options.jets]), options.backend):
         rows.append(row)
-        write(options.out / "bits.csv", rows)
+        write(options.out / "fixed_point_bits.csv", rows)
     train(jets, range(1, options.seeds), options.max_iter, options.out, trained)
     wrong = sum(row["mismatches"] for row in rows)
     print(f"{len(rows)} projects, {options.jets} jets each: {wrong} mismatches")
