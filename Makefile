@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 SOURCES := pyproject.toml setup.py $(wildcard csrc/*.[ch] csrc/*/*.[ch])
 
-.PHONY: arm help figure1 quick test counts lint format bench guard clean
+.PHONY: arm help figure1 quick test studies verify counts lint format bench guard clean
 .DELETE_ON_ERROR:
 
 help:
@@ -17,6 +17,8 @@ help:
 	@echo 'make quick     the same in little time and with little statistics, into OUT (figure1/)'
 	@echo 'make test      every test and the notebooks'
 	@echo 'make counts    train for every node count and as many cost budgets with 20 seeds: minutes'
+	@echo 'make studies   which inputs, trained networks, ways to choose: the tables of docs/studies.md (an hour)'
+	@echo 'make verify    every engine against the integer forward pass, on 8,000 jets (minutes)'
 	@echo 'make lint      ruff, clang-format, mypy, codespell, nbstripout'
 	@echo 'make format    what of lint can be done by the tools themselves'
 	@echo 'make arm       the C core cross-compiled for ARM and run by an emulator'
@@ -32,6 +34,13 @@ quick: $(VENV)/.figure1
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 --nbmake --nbmake-timeout=300 tests notebooks
+
+# Long ones, for the pages under docs/.
+studies: $(VENV)/.bench
+	for study in inputs warm_start variants; do $(BIN)/python -m benchmarks.$$study || exit 1; done
+
+verify: $(VENV)/.test
+	$(BIN)/python -m benchmarks.engines verify --out docs
 
 counts: $(VENV)/.test
 	$(BIN)/python tests/every_count.py
