@@ -47,6 +47,10 @@ struct sp_fixed_net {
     double step;
 };
 
+enum { FRACTIONS = 512 };
+
+static bool beyond(int value, int limit) { return value < -limit || value > limit; }
+
 static int fraction(const sp_fixed *type) { return type->width - type->integer; }
 static int64_t low(const sp_fixed *type) { return type->is_signed ? -((int64_t)1 << (type->width - 1)) : 0; }
 static int64_t high(const sp_fixed *type) { return ((int64_t)1 << (type->width - type->is_signed)) - 1; }
@@ -188,6 +192,9 @@ static sp_status make_activation(layer *to, const sp_fixed_layer *from)
         return status ? status : make_cast(&to->output, out, fraction(sum), 0, most);
     case SP_TANH:
     case SP_SIGMOID:
+        for (int i = 0; i < from->n_table; i++)
+            if (from->table[i] < low(out) || from->table[i] > high(out))
+                return SP_TOO_WIDE;
         to->n_table = from->n_table;
         to->table = shifted(from->n_table, from->table, 0, &status);
         to->table_shift = fraction(sum) + (from->activation == SP_TANH ? 3 : 4);
@@ -203,6 +210,9 @@ static sp_status make_activation(layer *to, const sp_fixed_layer *from)
 /* x: the type of the layer's inputs. */
 static sp_status make_layer(layer *to, const sp_fixed_layer *from, const sp_fixed *x)
 {
+    if (beyond(from->weight_fraction, FRACTIONS) || beyond(from->bias_fraction, FRACTIONS) ||
+        beyond(from->slope_fraction, FRACTIONS))
+        return SP_TOO_WIDE;
     const int product = fraction(x) + from->weight_fraction;
     const int grid = product > from->bias_fraction ? product : from->bias_fraction;
     sp_status status = SP_OK;
@@ -259,7 +269,7 @@ sp_status sp_fixed_new(const sp_fixed_spec *spec, sp_fixed_net **made, int *wher
         status = !net->offset || !net->align ? SP_NO_MEMORY : possible(&spec->aligned) ? SP_OK : SP_BAD_TYPE;
         for (size_t i = 0; i < n && !status; i++) {
             net->offset[i] = spec->offset[i];
-            if (spec->offset[i] <= -far || spec->offset[i] >= far || abs(spec->shift[i]) > 256)
+            if (spec->offset[i] <= -far || spec->offset[i] >= far || beyond(spec->shift[i], 256))
                 status = SP_TOO_WIDE;
             else
                 status = make_cast(&net->align[i], &spec->aligned, fraction(x) - spec->shift[i],

@@ -98,12 +98,14 @@ sp_status sp_groups_reduced(const sp_groups *from_groups, const sp_layout *layou
 {
     const int n_gates = layout->n_gates;
     sp_group *groups = calloc((size_t)from_groups->n + 1, sizeof *groups);
-    double *scores = malloc((size_t)n_gates * 2 * sizeof *scores), *costs = scores + n_gates;
-    int32_t *indices = malloc((size_t)n_gates * 3 * sizeof *indices), *layers = indices + n_gates;
-    int32_t *place = layers + n_gates;
+    double *scores = malloc((size_t)n_gates * 2 * sizeof *scores), *costs;
+    int32_t *indices = malloc((size_t)n_gates * 3 * sizeof *indices), *layers, *place;
     sp_cost *cost = calloc((size_t)from_groups->n + 1, sizeof *cost);
     sp_status status = groups && scores && indices && cost ? SP_OK : SP_NO_MEMORY;
     if (!status) {
+        costs = scores + n_gates;
+        layers = indices + n_gates;
+        place = layers + n_gates;
         place[0] = 0;
         for (int k = 1; k < n_gates; k++)
             place[k] = place[k - 1] + keep[k - 1];
@@ -129,7 +131,7 @@ sp_status sp_groups_reduced(const sp_groups *from_groups, const sp_layout *layou
                     g->n++;
                 }
             if (g->n == 0)
-                status = SP_BAD_BUDGET;
+                status = SP_EMPTY_GROUP;
         }
     }
     if (!status)

@@ -198,7 +198,7 @@ void sp_model_free(sp_model *model)
 sp_model *sp_model_new(const sp_layout *layout)
 {
     sp_model *model = calloc(1, sizeof *model);
-    if (!model || sp_net_init(&model->net, layout)) {
+    if (!model || sp_net_init(&model->net, layout, true)) {
         free(model);
         return NULL;
     }

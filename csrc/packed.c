@@ -15,7 +15,7 @@ float *sp_floats(int64_t n)
     return p;
 }
 
-sp_status sp_net_init(sp_net *net, const sp_layout *layout)
+sp_status sp_net_init(sp_net *net, const sp_layout *layout, bool foldable)
 {
     *net = (sp_net){.kernels = sp_kernels_in_use(), .layout = *layout};
     const int *width = layout->width;
@@ -41,11 +41,11 @@ sp_status sp_net_init(sp_net *net, const sp_layout *layout)
     net->thin = net->n_block;
     net->n_block += SP_PAD * widest;
     net->w = sp_floats(net->n_packed);
-    net->folded = sp_floats(net->n_packed);
-    net->vt = sp_floats(n_transposed);
+    net->folded = foldable ? sp_floats(net->n_packed) : NULL;
+    net->vt = foldable ? sp_floats(n_transposed) : NULL;
     net->v = net->w;
     net->pieces = malloc((size_t)(n_rows / SP_PIECE_ROWS + layout->n_layers) * sizeof *net->pieces);
-    if (!net->w || !net->folded || !net->vt || !net->pieces) {
+    if (!net->w || !net->pieces || (foldable && (!net->folded || !net->vt))) {
         sp_net_free(net);
         return SP_NO_MEMORY;
     }

@@ -86,7 +86,8 @@ typedef struct {
 
 void sp_quantise_weights(const sp_net *net, const sp_quantiser *quantiser, float *to);
 
-sp_status sp_net_init(sp_net *net, const sp_layout *layout);
+/* foldable: with the memory that gates and a backward pass need. */
+sp_status sp_net_init(sp_net *net, const sp_layout *layout, bool foldable);
 void sp_net_free(sp_net *net);
 
 float *sp_floats(int64_t n); /* zeroed, aligned to 64 bytes; NULL without memory */

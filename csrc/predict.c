@@ -17,7 +17,7 @@ struct sp_predictor {
 sp_predictor *sp_predictor_new(const sp_layout *layout, const float *params)
 {
     sp_predictor *predictor = calloc(1, sizeof *predictor);
-    if (!predictor || sp_net_init(&predictor->net, layout)) {
+    if (!predictor || sp_net_init(&predictor->net, layout, false)) {
         free(predictor);
         return NULL;
     }

@@ -32,10 +32,10 @@ sp_status sp_quantiser_init(sp_quantiser *quantiser, int n_layers, const sp_fixe
     for (int l = 1; l <= n_layers; l++) {
         const sp_fixed *types[] = {&weight[l - 1], l < n_layers ? &output[l - 1] : &weight[l - 1]};
         for (int i = 0; i < 2; i++)
-            if (types[i]->width < 1 || types[i]->width > SP_QUANTISED_BITS || abs(types[i]->integer) > 64 ||
-                !types[i]->saturates)
+            if (types[i]->width < 1 || types[i]->width > SP_QUANTISED_BITS || types[i]->integer < -64 ||
+                types[i]->integer > 64 || !types[i]->saturates)
                 return SP_BAD_TYPE;
-        if (abs(bias_fraction[l - 1]) > 120)
+        if (bias_fraction[l - 1] < -120 || bias_fraction[l - 1] > 120)
             return SP_BAD_TYPE;
         quantiser->weight[l] = make_grid(types[0]);
         quantiser->output[l] = make_grid(types[1]);

@@ -19,6 +19,7 @@ typedef enum {
     SP_NO_THREADS,    /* the system gives no more */
     SP_BAD_SHAPE,     /* no layers, too many, or a width out of range */
     SP_BAD_BUDGET,    /* below what the gates can reach, or above */
+    SP_EMPTY_GROUP,   /* a reduction left a budget without nodes */
     SP_NOT_CONVERGED, /* the gate solver */
     SP_NOT_FORWARDED, /* backward without a forward that kept its activations */
     SP_BAD_ISA,       /* not built in, or this processor cannot run it */

@@ -11,6 +11,7 @@ const char *sp_message(sp_status status)
     case SP_NO_THREADS: return "the system gives no more threads; ask for fewer";
     case SP_BAD_SHAPE: return "widths must hold 2 to 33 numbers, each from 1 to 16777216";
     case SP_BAD_BUDGET: return "the budget is outside what the gates can reach";
+    case SP_EMPTY_GROUP: return "keep leaves no node of those a budget covers";
     case SP_NOT_CONVERGED: return "no threshold meets the budget: the temperature is too low for these scores";
     case SP_NOT_FORWARDED: return "backward needs a forward pass that kept its activations, once each";
     case SP_BAD_ISA: return "this instruction set is not built in, or not on this processor";

@@ -25,7 +25,7 @@ struct sp_trainer {
     sp_optimizer optimizer;
     int64_t batch_size, step;
     float *m, *v; /* packed moments */
-    int n_slices, n_threads;
+    int n_slices, n_threads, threads_asked;
     float *grads;     /* of each slice */
     scratch *scratch; /* of each thread */
     sp_team *team;    /* NULL: one thread */
@@ -54,9 +54,11 @@ void sp_trainer_free(sp_trainer *trainer)
     free(trainer);
 }
 
+static int64_t blocks(int64_t rows) { return rows / SP_BLOCK_ROWS + (rows % SP_BLOCK_ROWS > 0); }
+
 static int slices(const sp_net *net, int64_t rows)
 {
-    const int64_t n_blocks = (rows + SP_BLOCK_ROWS - 1) / SP_BLOCK_ROWS, fit = SLICE_FLOATS / net->n_packed;
+    const int64_t n_blocks = blocks(rows), fit = SLICE_FLOATS / net->n_packed;
     const int64_t most = fit < 2 ? 2 : fit < MAX_SLICES ? fit : MAX_SLICES;
     return (int)(n_blocks < most ? n_blocks : most);
 }
@@ -65,7 +67,7 @@ sp_status sp_trainer_new(const sp_layout *layout, sp_loss loss, const sp_optimiz
                          int n_threads, sp_trainer **out)
 {
     sp_trainer *trainer = calloc(1, sizeof *trainer);
-    if (!trainer || sp_net_init(&trainer->net, layout)) {
+    if (!trainer || sp_net_init(&trainer->net, layout, true)) {
         free(trainer);
         return SP_NO_MEMORY;
     }
@@ -74,6 +76,7 @@ sp_status sp_trainer_new(const sp_layout *layout, sp_loss loss, const sp_optimiz
     trainer->optimizer = *optimizer;
     trainer->batch_size = batch_size;
     trainer->n_slices = slices(net, batch_size);
+    trainer->threads_asked = n_threads;
     trainer->n_threads = n_threads < trainer->n_slices ? n_threads : trainer->n_slices; /* more have nothing to do */
     trainer->m = sp_floats(net->n_packed);
     trainer->v = sp_floats(net->n_packed);
@@ -159,8 +162,8 @@ sp_status sp_trainer_reduced(const sp_trainer *trainer, const bool *keep, sp_tra
     sp_trainer *to = NULL;
     sp_status status = sp_reduce_layout(layout, keep, &small);
     if (!status)
-        status =
-            sp_trainer_new(&small, trainer->loss, &trainer->optimizer, trainer->batch_size, trainer->n_threads, &to);
+        status = sp_trainer_new(&small, trainer->loss, &trainer->optimizer, trainer->batch_size, trainer->threads_asked,
+                                &to);
     if (status)
         return status;
     float *flat = sp_floats(layout->n_params + small.n_params);
@@ -218,7 +221,7 @@ static void gradient(void *context, int slice, int worker)
     const int n_layers = net->layout.n_layers, n_in = net->layout.width[0], n_out = net->layout.width[n_layers];
     float *block = own->block, *z = block + net->output[n_layers];
     float *grad = trainer->grads + slice * net->n_packed;
-    const int64_t n_blocks = (b->rows + SP_BLOCK_ROWS - 1) / SP_BLOCK_ROWS;
+    const int64_t n_blocks = blocks(b->rows);
     const int64_t begin = slice * n_blocks / b->n_slices * SP_BLOCK_ROWS;
     const int64_t end = (slice + 1) * n_blocks / b->n_slices * SP_BLOCK_ROWS;
     double loss = 0;

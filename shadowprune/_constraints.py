@@ -33,7 +33,9 @@ Amount: TypeAlias = "int | float"
 Block: TypeAlias = "tuple[float, Amount, Nodes]"  # mean score, cost, nodes
 
 
-CLOSED = 1e-6  # gates below this were never seen to open again, nor their nodes to be kept
+# Gates below this were never seen to open again, nor their nodes to be kept. What is left may add up to less
+# than the schedule asks for: training caps a count at the number of nodes left.
+CLOSED = 1e-6
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from . import _core
 from .fixedpoint import FixedNetwork
 from .network import Network
 from .qat import Quantiser
-from .shadow import STAGE, ShadowNetwork
+from .shadow import STAGE, Group, ShadowNetwork
 
 F32 = NDArray[np.float32]
 
@@ -230,7 +230,7 @@ class _Run:
         budgets = temperatures = None
         groups = self.shadow.groups if self.soft and self.shadow else []
         if groups:
-            budgets = np.stack([g.kernel_budget(part) for g in groups], axis=1)
+            budgets = np.stack([self._budget(g, part) for g in groups], axis=1)
             temperatures = np.stack([g.temperature(part) for g in groups], axis=1)
         wanted = self._live_decay(part) if s.weight_decay is None else np.full(len(steps), s.weight_decay)
         decay = wanted.astype(np.float32)
@@ -244,6 +244,13 @@ class _Run:
             raise self._diverged()
         self.last = (float(rate[-1]), float(decay[-1]))
         return losses
+
+    def _budget(self, group: Group, part: NDArray[Any]) -> NDArray[np.float64]:
+        """What the group asks for; a count no more than the nodes that did not leave."""
+        budget = group.kernel_budget(part)
+        if group.constraint.kernel is not None:
+            return budget
+        return np.minimum(budget, self.active[group.index].sum())
 
     def _diverged(self) -> ValueError:
         return ValueError(

@@ -228,3 +228,41 @@ def test_backward_counts_the_rows_of_the_last_forward_pass():
 
     with pytest.raises(ValueError, match="dz has length 2 along axis 0; it needs 5000"):
         net._compiled().backward(Late())
+
+
+def test_predictor_gives_the_bits_of_forward():
+    net, x = (
+        sp.Network([5, 70, 13, 2], "tanh", random_state=0),
+        np.random.default_rng(0).normal(size=(300, 5)),
+    )
+    predictor, x = net.predictor(), x.astype(np.float32)
+    wanted, out = net.forward(x), np.empty((300, 2), np.float32)
+    assert predictor(x, out) is out
+    np.testing.assert_array_equal(out, wanted)
+    np.testing.assert_array_equal(predictor(x.astype(float)[::-1]), wanted[::-1])
+    net.params[:] = 0
+    np.testing.assert_array_equal(predictor(x), wanted)  # frozen
+    assert predictor(x[:0]).shape == (0, 2)
+    assert 0 < predictor.latency(x[:1], repeats=10) < 1
+
+
+def test_threads_share_a_predictor():
+    net = sp.Network([20, 64, 64, 3], random_state=0)
+    predictor, x = net.predictor(), np.random.default_rng(0).normal(size=(20000, 20)).astype(np.float32)
+    wanted = net.forward(x, keep=False)
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(predictor, [x] * 16):
+            np.testing.assert_array_equal(found, wanted)
+
+
+def test_predictor_refuses_memory_it_would_overwrite():
+    buffer = np.zeros((11, 4), np.float32)
+    predictor = sp.Network([4, 8, 4], random_state=0).predictor()
+    with pytest.raises(ValueError, match="out overlaps x"):
+        predictor(buffer[:-1], out=buffer[1:])
+    with pytest.raises(ValueError, match="out has length 10 along axis 0; it needs 11"):
+        predictor(buffer, out=buffer[1:].copy())
+    with pytest.raises(ValueError, match="x has length 3 along axis 1; it needs 4"):
+        predictor(buffer[:, :3])
+    with pytest.raises(ValueError, match="repeats is 0"):
+        predictor.latency(buffer, repeats=0)

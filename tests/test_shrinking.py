@@ -113,3 +113,22 @@ def test_a_training_that_shrinks_finds_the_same_network(monkeypatch, arguments):
     assert np.sqrt(np.mean((a - b) ** 2)) < 0.02 * b.std()
     assert np.shape(shrinking.history_.gates) == np.shape(whole.history_.gates)
     np.testing.assert_allclose(shrinking.history_.n_nodes, whole.history_.n_nodes, rtol=1e-4)
+
+
+@pytest.mark.parametrize("n_rows", [574, 1971])
+def test_the_last_closed_nodes_may_leave_before_the_ramp_ends(n_rows):
+    """Then the budget still lies a little above the number of nodes that are left."""
+    rng = np.random.default_rng(n_rows)
+    x = rng.normal(size=(n_rows, 12)).astype(np.float32)
+    clf = sp.ShadowClassifier((12,), random_state=0, n_inputs=1).fit(x, x[:, 0] > 0)
+    assert clf.network_.widths[0] == 1
+
+
+def test_a_group_keeps_a_node():
+    keep = np.ones(N_GATES, np.bool_)
+    trainer, zeros = half_trained(_core)[0], np.zeros(twin.n_params(WIDTHS), np.float32)
+    trainer.set_state(zeros, zeros, zeros, 0)
+    trainer.set_shadow([(np.array([6, 7], np.int32), np.zeros(2), None, 0.02)])
+    keep[[6, 7]] = False
+    with pytest.raises(ValueError, match="keep leaves no node"):
+        trainer.reduced(keep)

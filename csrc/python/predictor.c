@@ -54,6 +54,11 @@ static PyObject *call(PredictorObject *self, PyObject *args, PyObject *kwargs)
         return NULL;
     const npy_intp shape[2] = {PyArray_DIM(x, 0), layout->width[layout->n_layers]};
     z = out_obj == Py_None ? sp_new(NPY_FLOAT32, 2, shape) : sp_inout(out_obj, "out", NPY_FLOAT32, 2, shape);
+    const char *in = PyArray_DATA(x), *to_out = z ? PyArray_DATA(z) : NULL;
+    if (z && in != to_out && in < to_out + PyArray_NBYTES(z) && to_out < in + PyArray_NBYTES(x)) {
+        PyErr_SetString(PyExc_ValueError, "out overlaps x; it must be x itself or share no memory with it");
+        CLEAR(z);
+    }
     const npy_intp slice = (npy_intp)(SP_SLICE / (double)layout->n_params) + 1;
     sp_status status = SP_OK;
     for (npy_intp first = 0; z && first < shape[0]; first += slice) {
@@ -89,16 +94,22 @@ static PyObject *latency(PredictorObject *self, PyObject *args, PyObject *kwargs
         return NULL;
     const npy_intp shape[2] = {PyArray_DIM(x, 0), layout->width[layout->n_layers]};
     if ((z = sp_new(NPY_FLOAT32, 2, shape))) {
-        struct timespec begin, end;
-        sp_status status = SP_OK;
-        Py_BEGIN_ALLOW_THREADS
-        clock_gettime(CLOCK_MONOTONIC, &begin);
-        for (long long i = 0; i < repeats && !status; i++)
-            status = sp_predict(self->predictor, PyArray_DATA(x), shape[0], PyArray_DATA(z));
-        clock_gettime(CLOCK_MONOTONIC, &end);
-        Py_END_ALLOW_THREADS
-        const double seconds = (double)(end.tv_sec - begin.tv_sec) + 1e-9 * (double)(end.tv_nsec - begin.tv_nsec);
-        if (!sp_raise(status))
+        const long long few = (long long)(SP_SLICE / ((double)(shape[0] + 1) * (double)layout->n_params)) + 1;
+        double seconds = 0;
+        bool stopped = false;
+        for (long long left = repeats; left > 0 && !stopped; left -= few) {
+            struct timespec begin, end;
+            sp_status status = SP_OK;
+            Py_BEGIN_ALLOW_THREADS
+            clock_gettime(CLOCK_MONOTONIC, &begin);
+            for (long long i = 0; i < (left < few ? left : few) && !status; i++)
+                status = sp_predict(self->predictor, PyArray_DATA(x), shape[0], PyArray_DATA(z));
+            clock_gettime(CLOCK_MONOTONIC, &end);
+            Py_END_ALLOW_THREADS
+            seconds += (double)(end.tv_sec - begin.tv_sec) + 1e-9 * (double)(end.tv_nsec - begin.tv_nsec);
+            stopped = sp_raise(status) || PyErr_CheckSignals() < 0;
+        }
+        if (!stopped)
             result = PyFloat_FromDouble(seconds / (double)repeats);
     }
     DROP(x);

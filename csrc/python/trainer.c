@@ -296,6 +296,12 @@ static PyObject *run(TrainerObject *self, PyObject *args, PyObject *kwargs)
         (weight_obj != Py_None && !(weight = sp_in_vector(weight_obj, "weight", NPY_FLOAT32, n_rows))) ||
         !(order = sp_in_vector(order_obj, "order", NPY_INT32, -1)))
         goto end;
+    if ((PyObject *)order == order_obj) { /* what is checked here must not change while the GIL is released */
+        PyArrayObject *own = (PyArrayObject *)PyArray_NewCopy(order, NPY_CORDER);
+        DROP(order);
+        if (!(order = own))
+            goto end;
+    }
     const npy_intp n = PyArray_DIM(order, 0), batch = sp_trainer_batch_size(self->trainer);
     const npy_intp n_steps = n / batch + (n % batch > 0);
     const int32_t *rows = PyArray_DATA(order);
