@@ -250,7 +250,8 @@ class _Run:
         budget = group.kernel_budget(part)
         if group.constraint.kernel is not None:
             return budget
-        return np.minimum(budget, self.active[group.index].sum())
+        capped: NDArray[np.float64] = np.minimum(budget, self.active[group.index].sum())
+        return capped
 
     def _diverged(self) -> ValueError:
         return ValueError(

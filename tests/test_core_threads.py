@@ -90,3 +90,15 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 def test_no_threads_is_an_error():
     with pytest.raises(ValueError, match="threads is 0"):
         _core.Trainer((3, 4, 1), "relu", "squared_error", threads=0)
+
+
+@pytest.mark.parametrize("batch_size", [2**63 - 1, 2**62])
+def test_one_batch_of_everything(batch_size):
+    """No block count overflows; the whole run is one step."""
+    widths = (3, 4, 1)
+    params, zeros = make_params(np.random.default_rng(0), widths), np.zeros(21, np.float32)
+    trainer = _core.Trainer(widths, "relu", "squared_error", batch_size=batch_size, threads=3)
+    trainer.set_state(params, zeros, zeros, 0)
+    x, rate = np.ones((2000, 3), np.float32), np.full(1, 1e-3, np.float32)
+    losses = trainer.run(x, x[:, :1], None, np.arange(2000, dtype=np.int32), rate, 0 * rate)
+    assert losses.shape == (1,) and np.isfinite(losses).all()
