@@ -168,9 +168,9 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
             must be positive.
         network : Network, optional
             Start from this trained network instead of random weights. It takes the columns of X as they
-            are and gives logits (a regression: values); its layers and activation replace
-            `hidden_layer_sizes` and `activation`. "auto" then means a third of the epochs, and a
-            learning rate that is the smaller the more nodes are kept. It is not changed.
+            are, of the same names if both have names, and gives logits (a regression: values); its layers
+            and activation replace `hidden_layer_sizes` and `activation`. "auto" then means a third of the
+            epochs, and a learning rate that is the smaller the more nodes are kept. It is not changed.
 
         Returns
         -------
@@ -205,9 +205,9 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError, TypeError
-            Without a budget, or as `fit`.
+            Without a budget, for columns other than `fit` saw, or as `fit`.
         """
-        check_is_fitted(self)
+        self._check_columns(X)
         if parameters.keys().isdisjoint({"n_nodes", "n_inputs", "budget"}):
             raise ValueError("prune needs to know what to: give n_nodes=, n_inputs= or both, or budget=")
         same = {"hidden_layer_sizes": self.widths_, "n_nodes": None, "n_inputs": None, "budget": None}
@@ -230,13 +230,23 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         -------
         ShadowClassifier or ShadowRegressor
             A fitted estimator of that layout, without shadow; this one stays as it is.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For columns other than `fit` saw, or as `fit`.
         """
-        check_is_fitted(self)
+        self._check_columns(X)
         parameters = self.get_params() | {
             "hidden_layer_sizes": self.widths_, "n_nodes": None, "n_inputs": None, "prune_layers": None,
             "budget": None,
         }  # fmt: skip
         return type(self)(**parameters)._fit(X, y, sample_weight, self.support_[0], None)
+
+    def _check_columns(self, X: ArrayLike) -> None:
+        """Refuse another number, order or names of columns than `fit` saw, as `predict` does."""
+        check_is_fitted(self)
+        validate_data(self, X, reset=False, skip_check_array=True)
 
     def _fit(
         self, X: Any, y: Any, sample_weight: ArrayLike | None, columns: NDArray[np.bool_] | None,
@@ -250,10 +260,11 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         weight = _check_weights(sample_weight, len(X))
         hidden = self._check_parameters()
         if columns is not None:
-            if len(columns) != X.shape[1]:
-                raise ValueError(f"X has {X.shape[1]} columns; the network was pruned with {len(columns)}")
             X = X[:, columns]
-        check_start(start, X.shape[1], n_outputs)
+        names = getattr(self, "feature_names_in_", None)
+        check_start(
+            start, X.shape[1], n_outputs, names if names is None or columns is None else names[columns]
+        )
         if np.abs(X).max() > np.finfo(np.float32).max:
             raise ValueError("X holds values beyond the range of float32 (3.4e38); scale it first")
         n_rows = len(X)

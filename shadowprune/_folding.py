@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +38,7 @@ def unfold_inputs(network: Network, mean: NDArray[np.float64], scale: NDArray[np
     w *= scale[:, None]
 
 
-def check_start(start: object, n_inputs: int, n_outputs: int) -> None:
+def check_start(start: object, n_inputs: int, n_outputs: int, names: Sequence[str] | None = None) -> None:
     """Refuse what a training cannot start from; None is a fresh start.
 
     Raises
@@ -45,7 +46,8 @@ def check_start(start: object, n_inputs: int, n_outputs: int) -> None:
     TypeError
         If it is no Network.
     ValueError
-        If its inputs or outputs are too many or too few, or a parameter is not finite.
+        If its inputs or outputs are too many or too few, inputs have other names than the columns, or a
+        parameter is not finite.
     """
     if start is None:
         return
@@ -56,6 +58,14 @@ def check_start(start: object, n_inputs: int, n_outputs: int) -> None:
         )
     if start.widths[0] != n_inputs:
         raise ValueError(f"network has {start.widths[0]} inputs; X has {n_inputs} columns")
+    for i, (wanted, seen) in enumerate(
+        zip(start.input_names or (), () if names is None else names, strict=False)
+    ):
+        if wanted != seen:
+            raise ValueError(
+                f"network has input_names, and takes {wanted!r} where X has column {seen!r} (input {i} of "
+                f"{n_inputs}); give X the columns of input_names in their order, or set input_names to None"
+            )
     if start.widths[-1] != n_outputs:
         hint = "; two classes have one logit" if n_outputs == 1 else ""
         raise ValueError(f"network has {start.widths[-1]} outputs; y needs {n_outputs}{hint}")

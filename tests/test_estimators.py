@@ -290,7 +290,7 @@ def test_bad_parameters(parameters, message):
 def test_wrong_number_of_columns(fitted):
     with pytest.raises(ValueError, match="X has 29 features, but ShadowClassifier is expecting 30"):
         fitted.predict(np.zeros((3, 29)))
-    with pytest.raises(ValueError, match="X has 29 columns; the network was pruned with 30"):
+    with pytest.raises(ValueError, match="X has 29 features, but ShadowClassifier is expecting 30"):
         fitted.retrain(np.zeros((40, 29)), np.arange(40) % 2)
 
 

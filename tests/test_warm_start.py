@@ -1,7 +1,6 @@
 """Starting from a trained network, the user's own or one of ours, and going on to a smaller one."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.model_selection import GridSearchCV, train_test_split
@@ -149,21 +148,25 @@ def test_regressors_are_pruned_too():
     assert half.score(X, y) > 0.95
 
 
-def test_names_follow_even_where_the_start_has_others(frame):
+def test_columns_go_to_the_inputs_of_their_names(frame, fitted):
     X, y = frame
     network = sp.Network([30, 8, 1], random_state=0)
-    network.input_names = [f"column {i}" for i in range(30)]
-    clf = sp.ShadowClassifier(n_nodes=4, max_iter=2).fit(X, y, network=network)
-    assert clf.network_.input_names == tuple(X.columns)
-    assert (
-        sp.ShadowClassifier(n_nodes=4, max_iter=2)
-        .fit(pd.DataFrame(X).to_numpy(), y, network=network)
-        .network_.input_names
-        == network.input_names
-    )
+    clf = sp.ShadowClassifier(n_nodes=4, max_iter=2)
+    assert clf.fit(X, y, network=network).network_.input_names == tuple(X.columns)
+    network.input_names = list(X.columns)
+    assert clf.fit(X.to_numpy(), y, network=network).network_.input_names == network.input_names
+    assert clf.fit(X, y, network=network).network_.input_names == network.input_names
+    others = X[[*X.columns[:3], X.columns[4], X.columns[3], *X.columns[5:]]]
+    with pytest.raises(ValueError, match=r"takes 'mean area' where X has column 'mean smoothness' .input 3"):
+        clf.fit(others, y, network=network)
+    for again in (fitted.retrain, lambda X, y: fitted.prune(X, y, n_nodes=9)):
+        with pytest.raises(ValueError, match="must be in the same order as they were in fit"):
+            again(others, y)
+        with pytest.raises(ValueError, match="Feature names unseen at fit time"):
+            again(X.rename(columns={"mean area": "area"}), y)
 
 
-def test_what_cannot_be_a_start(cancer, fitted):
+def test_what_cannot_be_a_start(cancer, frame, fitted):
     X, _, y, _ = cancer
     clf = sp.ShadowClassifier(n_nodes=4, max_iter=2)
     with pytest.raises(TypeError, match=r"network is a dict; it must be a Network .Network\.from_params"):
@@ -179,6 +182,6 @@ def test_what_cannot_be_a_start(cancer, fitted):
     with pytest.raises(ValueError, match=r"n_nodes is 9; it must be at least 1 .* and at most 8"):
         sp.ShadowClassifier(n_nodes=9).fit(X, y, network=sp.Network([30, 8, 1]))
     with pytest.raises(ValueError, match="prune needs to know what to: give n_nodes="):
-        fitted.prune(X, y)
+        fitted.prune(*frame)
     with pytest.raises(ValueError, match=r"n_nodes is 25; it must be at least 2 .* and at most 24"):
-        fitted.prune(X, y, n_nodes=25)
+        fitted.prune(*frame, n_nodes=25)
