@@ -235,11 +235,12 @@ def _budgets(sub: argparse.ArgumentParser, several: bool) -> None:
         ("weights", "weights and biases"),
     ):
         group.add_argument(
-            f"--{name}", type=_amount, metavar="N", **one, help=f"instead: {text} never to exceed"
-        )
+            f"--{name}", type=_amount, default=argparse.SUPPRESS, metavar="N", **one,
+            help=f"instead: {text} never to exceed",
+        )  # fmt: skip
     if not several:
         group.add_argument(
-            "--per-layer", type=_amount, nargs="+", metavar="N",
+            "--per-layer", type=_amount, nargs="+", default=argparse.SUPPRESS, metavar="N",
             help="instead: nodes of each hidden layer, one number for all or for each ('all': left alone)",
         )  # fmt: skip
     sub.add_argument(
@@ -279,7 +280,7 @@ def _amount(text: str) -> float | int | str | None:
 def _chosen(options: argparse.Namespace, usual: Any) -> tuple[str, Any, dict[str, Any]]:
     """Kind of the budget, its amount or amounts, and the other arguments of Budget."""
     kinds = ("multiplications", "multipliers", "weights", "per_layer")
-    kind = next((k for k in kinds if getattr(options, k, None) is not None), "nodes")
+    kind = next((k for k in kinds if hasattr(options, k)), "nodes")
     amount = getattr(options, kind, usual)
     if kind == "per_layer" and len(amount) == 1:
         amount = amount[0]

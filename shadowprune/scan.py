@@ -116,9 +116,14 @@ def node_counts(nodes: Sequence[float | int], hidden: Sequence[int]) -> dict[flo
     return dict(sorted(counts.items(), reverse=True))
 
 
-def _given(limits: dict[str, Any] | None) -> dict[str, Any]:
+def given(limits: dict[str, Any] | None) -> dict[str, Any]:
     """Arguments of Budget that differ from what they are anyway."""
-    return {name: value for name, value in (limits or {}).items() if value not in (None, 1)}
+    usual = {"min_nodes": 1, "multiple": 1, "reuse_factor": 1}
+    return {
+        name: value
+        for name, value in (limits or {}).items()
+        if value is not None and value != usual.get(name)
+    }
 
 
 def amounts(
@@ -149,7 +154,7 @@ def amounts(
     """
     from shadowprune.budget import Budget
 
-    others = _given(limits)
+    others = given(limits)
     if kind == "nodes" and not others:
         return node_counts(asked, widths[1:-1])
     found = {}
@@ -210,7 +215,7 @@ def train_budgets(
     from shadowprune.budget import Budget
     from shadowprune.estimators import ShadowClassifier
 
-    others = _given(limits)
+    others = given(limits)
 
     def tested(origin: str, fraction: float, seed: int, fit: Callable[[], Any]) -> tuple[Any, Run]:
         start = time.perf_counter()
@@ -253,7 +258,7 @@ def progress_step(total: int, progress: bool) -> Any:
     bar = tqdm(total=total, desc="training", unit="network", disable=not progress)
 
     def step(found: Run) -> None:
-        bar.set_postfix_str(f"{found.asked} nodes, AUC {found.auc:.4f}", refresh=False)
+        bar.set_postfix_str(f"{found.asked} {found.budget}, AUC {found.auc:.4f}", refresh=False)
         bar.update()
 
     bar.step = step

@@ -283,6 +283,9 @@ def test_train_to_a_cost(tmp_path, capsys, npz, words, kind, asked):
         ("--per-layer all 0.5", (5, 8, 4, 1)),
         ("--nodes all --inputs 3", (3, 8, 8, 1)),
         ("--nodes all", (5, 8, 8, 1)),
+        ("--multiplications all", (5, 8, 8, 1)),
+        ("--weights all --inputs 3", (3, 8, 8, 1)),
+        ("--per-layer all", (5, 8, 8, 1)),
         ("--nodes 12 --max-nodes 6", (5, 6, 6, 1)),
     ],
 )

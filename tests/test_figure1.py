@@ -275,6 +275,8 @@ def test_scan_writes_one_line_per_training(tmp_path, test_jets):
         (test_jets.data[:3000], test_jets.target[:3000]),
         (test_jets.data[3000:6000], test_jets.target[3000:6000]),
     )
+    limits = {"inputs": 1, "max_nodes": 1, "min_nodes": 1, "multiple": 1, "reuse_factor": 1, "layers": None}
+    assert scan.given(limits) == {"inputs": 1, "max_nodes": 1}
     entries = scan.scan(
         train, test, [8, 1.0], tmp_path, hidden=(8, 8), seeds=2, n_jobs=2, progress=False, max_iter=2
     )
