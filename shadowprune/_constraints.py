@@ -274,7 +274,10 @@ class Weighted(_Ceiling):
     def goal(self) -> float:
         order = np.argsort(-self.costs, kind="stable")
         dear = order[_rank(self.layer[order]) < self.limits.high[self.layer[order]]]
-        return min(self.target, math.fsum(self.costs[dear]))
+        # a target of 0 leaves the nodes that cost nothing; the kernel wants a sum above 0
+        return max(
+            min(self.target, math.fsum(self.costs[dear])), 1e-3 * float(self.costs[self.costs > 0].min())
+        )
 
     @property
     def trivial(self) -> bool:

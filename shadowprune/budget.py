@@ -330,6 +330,7 @@ def count(
         number = int(asked)
     else:
         number = fraction_of(float(asked), total)  # type: ignore[arg-type]
+        number = min(number, most)
         number -= number % multiple
     shown = f"{asked!r}" if number == asked else f"{asked!r}, {number} of {total}"
     if not least <= number <= most:

@@ -357,6 +357,14 @@ def test_fractions_of_costs_and_multiples():
     assert report.asked == pytest.approx(160.0)
 
 
+def test_a_fraction_goes_down_to_what_the_limits_allow():
+    for hidden, options, wanted in (((10, 10), dict(multiple=4), 16), ((8, 8), dict(max_nodes=6), 12)):
+        net = sp.Network([4, *hidden, 1])
+        assert sp.ShadowNetwork(net, budget=sp.Budget(nodes=1.0, **options)).report()[0].used == wanted
+    shadow = sp.ShadowNetwork(net, budget=sp.Budget(per_layer=1.0, max_nodes=[3, 8]))
+    assert [report.used for report in shadow.report()] == [3, 8]
+
+
 def test_a_ceiling_above_the_whole_network_leaves_it_whole():
     net = sp.Network(PAPER)
     shadow = sp.ShadowNetwork(net, budget=sp.Budget(weights=10**6))
@@ -485,6 +493,14 @@ BUDGETS = [
     sp.Budget(nodes=24, multiple=4, max_nodes=16),
     sp.Budget(inputs=4),
 ]
+
+
+@pytest.mark.parametrize("weighted", [0, 0.01])
+def test_a_budget_of_nothing_leaves_what_costs_nothing(problem, weighted):
+    X, y = problem
+    costs = [[0, 0, 5, 1], [0, 2, 2, 2]]
+    clf = sp.ShadowClassifier((4, 4), budget=sp.Budget(weighted=weighted, costs=costs), max_iter=4).fit(X, y)
+    assert [r.used for r in clf.budget_report_] == [0] and clf.widths_ == (2, 1)
 
 
 @pytest.mark.parametrize("budget", BUDGETS, ids=str)
