@@ -333,9 +333,13 @@ def _train(options: argparse.Namespace) -> None:
 
     from shadowprune import Budget, Network, ShadowClassifier
     from shadowprune._tables import split
+    from shadowprune.scan import given, written
 
     kind, amount, rest = _chosen(options, 0.7)
     everything = amount is None and rest["inputs"] is None
+    if everything and (idle := given(rest)):
+        name = next(iter(idle)).replace("_", "-")
+        raise ValueError(f"--{name} is for a budget, and --{kind.replace('_', '-')} all is none")
     budget = None if everything else Budget(**{kind: amount}, **rest)
     table, network = _table(options), None
     if options.start is not None:
@@ -352,7 +356,8 @@ def _train(options: argparse.Namespace) -> None:
         **_parameters(options),
     )
     directory = Path(options.out)
-    directory.mkdir(parents=True, exist_ok=True)
+    if directory.exists() and not directory.is_dir():
+        raise ValueError(f"--out is {options.out}, which is no directory")
     report: dict[str, Any] = {
         "data": options.sample or str(options.data),
         "rows": {"train": len(train[1]), "test": len(test[1])},
@@ -363,6 +368,7 @@ def _train(options: argparse.Namespace) -> None:
     start = time.perf_counter()
     classifier.fit(*train, network=network)
     results = {"model": _scores(classifier, *test, time.perf_counter() - start)}
+    directory.mkdir(parents=True, exist_ok=True)
     kept = list(classifier.get_feature_names_out(table.names))
     report["inputs_kept"] = kept
     report["budget"] = [
@@ -380,8 +386,6 @@ def _train(options: argparse.Namespace) -> None:
         results["model_retrained"] = _scores(again, *test, time.perf_counter() - start)
         again.network_.input_names = kept
         again.network_.save(directory / "model_retrained.npz")
-    from shadowprune.scan import written
-
     with written(directory / "report.json") as path:
         path.write_text(json.dumps(report | results, indent=1) + "\n", encoding="utf-8")
     for r in classifier.budget_report_:
@@ -445,6 +449,9 @@ def _scan(options: argparse.Namespace) -> None:
     groups = [(f"{100 * f:.3g} %", [e for e in entries if e["fraction"] == f]) for f in fractions]
     print("\n".join(budget_table(groups)))
     of = f"of {sum(options.hidden)} hidden nodes" if kind == "nodes" else f"asked: {kind}; kept: hidden nodes"
+    if kind == "nodes" and rest["inputs"] == "free":
+        total = table.X.shape[1] + sum(options.hidden)
+        of = f"asked: of {total} inputs and hidden nodes; kept: hidden nodes"
     print(f"{of}; ± is the standard deviation between {options.seeds} trainings")
     print(f"written: {Path(options.out) / 'scan.csv'}, .png, .pdf, models")
 

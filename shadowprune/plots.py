@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from shadowprune._extras import require
 from shadowprune.metrics import RejectionCurve, mean_rejection
+from shadowprune.scan import asked_key
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -215,6 +216,12 @@ def _widths(entry: Any, what: str) -> tuple[int, ...]:
     return tuple(int(width) for width in found)
 
 
+def _several(what: str, given: Any) -> None:
+    """Refuse a single one where there should be a list of them."""
+    if isinstance(given, Mapping) or not np.iterable(given):
+        raise TypeError(f"{what} must be a list, got a single {type(given).__name__}; one is [it]")
+
+
 def _mean_and_spread(values: Sequence[Any]) -> tuple[Any, Any]:
     array = np.asarray(values, dtype=np.float64)
     spread = array.std(axis=0, ddof=1) if len(array) > 1 else np.zeros(array.shape[1:])
@@ -260,6 +267,9 @@ def gates_over_time(history: Any, ax: Axes | None = None) -> Axes:
     ValueError
         Without gates (a training without a shadow).
     """
+    if not hasattr(history, "gates"):
+        hint = ": pass its history_" if hasattr(history, "fit") else ""
+        raise TypeError(f"history must be the history_ of an estimator, got {type(history).__name__}{hint}")
     if not history.gates:
         raise ValueError("history holds no gates: there was no shadow, or less than an epoch of its stage")
     masks = history.support
@@ -317,6 +327,7 @@ def widths_vs_budget(entries: Sequence[Any], ax: Axes | None = None, *, legend: 
     ValueError, TypeError
         Nothing to draw, networks with different numbers of layers, or something else than networks.
     """
+    _several("entries", entries)
     hidden = [_widths(entry, "entries")[1:-1] for entry in entries]
     if not hidden or not hidden[0]:
         raise ValueError("entries must hold at least one network with a hidden layer")
@@ -365,8 +376,9 @@ def rejection_vs_size(
     ----------
     entries : mapping of name to sequence of dict
         As :func:`shadowprune.scan.scan` returns them or ``summary.json`` holds them: ``widths``,
-        ``rejection_50``, ``rejection_70``. Those of one name with equal ``nodes_asked`` (else equal nodes)
-        are drawn as mean and standard deviation between trainings; an infinite rejection (None) is left out.
+        ``rejection_50``, ``rejection_70``. Those of one name that were asked for the same (``nodes_asked``,
+        ``multiplications_asked``, ...; else those of equal nodes) are drawn as mean and standard deviation
+        between trainings; an infinite rejection (None) is left out.
     ax : matplotlib Axes, optional
         By default a new figure in mplhep's look.
     size : "nodes", "multiplications" or "luts"
@@ -431,7 +443,7 @@ def _sizes_and_rejections(
             if size not in known:
                 raise ValueError(f"entries[{name!r}] has no {size}; an entry holds {', '.join(row)}")
             cost = known[size]
-            groups[row.get("nodes_asked", nodes)].append((cost, row[key]))
+            groups[row.get(asked_key(row), nodes)].append((cost, row[key]))
     if not groups:
         raise ValueError(f"entries[{name!r}] holds no network with a finite {key}")
     found = [_mean_and_spread(groups[budget]) for budget in sorted(groups)]
@@ -467,6 +479,7 @@ def inputs_vs_budget(
     ValueError
         No selections, or of different lengths.
     """
+    _several("selections", selections)
     if not len(selections):
         raise ValueError("selections must hold at least one, got none")
     masks = [np.asarray(s.get_support() if hasattr(s, "get_support") else s, bool) for s in selections]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -289,15 +289,15 @@ def budget_table(groups: Sequence[tuple[str, Sequence[dict[str, Any]]]]) -> list
         )
         seconds = np.mean([r["seconds"] for r in rows])
         lines.append(
-            f"{name:11}{rows[0][_asked(rows[0])]:>5}{kept:>6}  {widths:<23}{auc:<19}{at_50:<14}{at_70:<14}"
+            f"{name:11}{rows[0][asked_key(rows[0])]:>5}{kept:>6}  {widths:<23}{auc:<19}{at_50:<14}{at_70:<14}"
             f"{seconds:>4.1f} s"
         )
     return lines
 
 
-def _asked(entry: dict[str, Any]) -> str:
-    """Where an entry says what was asked: nodes_asked, multiplications_asked, ..."""
-    return next(key for key in entry if key.endswith("_asked"))
+def asked_key(entry: Mapping[str, Any]) -> str:
+    """Where an entry says what was asked: nodes_asked, multiplications_asked, ...; "" if it does not."""
+    return next((key for key in entry if key.endswith("_asked")), "")
 
 
 def scan(

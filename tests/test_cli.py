@@ -230,6 +230,15 @@ def test_scan(tmp_path, capsys, npz):
     assert names == {"scan.csv", "scan.png", "scan.pdf", "model_6.npz", "model_4.npz"}
 
 
+def test_scan_of_inputs_and_nodes_together(tmp_path, capsys, npz):
+    pytest.importorskip("mplhep")
+    words = "--hidden 6 6 --nodes 0.5 --inputs free --seeds 1 --epochs 1 --jobs 1 --out"
+    assert cli.main(["scan", "--data", npz, *words.split(), str(tmp_path)]) == 0
+    printed = capsys.readouterr()
+    assert "asked: of 17 inputs and hidden nodes; kept: hidden nodes" in printed.out
+    assert "8 nodes, AUC" in printed.err
+
+
 def spent(kind, widths, reuse=1):
     pairs = list(itertools.pairwise(widths))
     match kind:
@@ -457,6 +466,10 @@ def test_mistakes_are_one_line(capsys, tmp_path, npz, model):
     assert "--reuse-factor is for --multipliers" in one_line_error(
         capsys, "train", "--data", npz, *reuse, *out
     )
+    none = ("--nodes", "all", "--multiple", "4")
+    assert "--multiple is for a budget, and --nodes all is none" in one_line_error(
+        capsys, "train", "--data", npz, *none, *out
+    )
     assert "nodes is 1.5" in one_line_error(capsys, "train", "--data", npz, "--nodes", "1.5", *out)
     assert "activation" in one_line_error(capsys, "train", "--data", npz, "--activation", "gelu", *out)
     assert "no target 'z'" in one_line_error(capsys, "train", "--data", npz, "--target", "z", *out)
@@ -471,7 +484,8 @@ def test_mistakes_are_one_line(capsys, tmp_path, npz, model):
     assert "broken.npz" in one_line_error(capsys, "emit", tmp_path / "broken.npz", "--out", tmp_path / "prj")
     assert "add --sample or --data" in one_line_error(capsys, "emit", model, "--out", tmp_path / "prj")
     assert "must end in" in one_line_error(capsys, "generate", "--out", tmp_path / "jets.root")
-    assert not list(tmp_path.glob("out/*"))
+    assert not (tmp_path / "out").exists()
+    assert "no directory" in one_line_error(capsys, "train", "--data", npz, "--out", model, "--no-progress")
 
 
 def test_traceback_on_request_and_interrupt(monkeypatch, capsys, tmp_path):

@@ -243,6 +243,16 @@ def test_rejection_against_size(size):
     ax.figure.canvas.draw()
 
 
+def test_seeds_of_a_cost_are_one_point():
+    rows = [
+        {"multiplications_asked": 40, "widths": [5, n, 4, 1], "rejection_50": r}
+        for n, r in ((3, 20.0), (4, 30.0))
+    ]
+    ax = plots.rejection_vs_size({"cost": rows}, size="multiplications")
+    (line,) = (container.lines[0] for container in ax.containers)
+    assert [float(v) for v in np.concatenate(line.get_data())] == [35.5, 25.0]  # 15+12+4 and 20+16+4
+
+
 def test_rejection_against_luts_needs_them_in_the_entries():
     rows = [{**row, "luts": 100 * row["nodes_asked"]} for row in entries(1)[:3]]
     ax = plots.rejection_vs_size({"8 bits": rows}, size="luts")
@@ -274,6 +284,13 @@ def test_mistakes_in_budget_plots_are_named():
         TypeError, match="must hold fitted estimators, networks or entries of a scan, got int"
     ):
         plots.widths_vs_budget([3])
+    clf = sp.ShadowClassifier()
+    with pytest.raises(TypeError, match="history_ of an estimator, got ShadowClassifier: pass its history_"):
+        plots.gates_over_time(clf)
+    with pytest.raises(TypeError, match="entries must be a list, got a single ShadowClassifier"):
+        plots.widths_vs_budget(clf)
+    with pytest.raises(TypeError, match="selections must be a list, got a single ShadowClassifier"):
+        plots.inputs_vs_budget(clf)
     with pytest.raises(ValueError, match="same number of layers"):
         plots.widths_vs_budget([sp.Network([2, 3, 1]), sp.Network([2, 3, 3, 1])])
     with pytest.raises(ValueError, match="size must be one of nodes, multiplications, luts; got 'area'"):
