@@ -128,6 +128,8 @@ def fit_many(
 
     Raises
     ------
+    TypeError
+        If something else than a list of estimators is given.
     ValueError
         If an estimator is given twice, `n_jobs` makes no sense, or as `fit` does.
 
@@ -140,7 +142,12 @@ def fit_many(
     >>> [clf.n_nodes_ for clf in sp.fit_many(made, X, y)]
     [8, 16]
     """
+    if not isinstance(estimators, Iterable):
+        raise TypeError(f"estimators is {estimators!r}; it must be a list of estimators, [clf] for one")
     made: list[Any] = list(estimators)
+    for one in made:
+        if isinstance(one, type) or not hasattr(one, "fit"):
+            raise TypeError(f"estimators holds {one!r}; it must hold estimators, each made already")
     if len({id(one) for one in made}) < len(made):
         raise ValueError("estimators holds the same object twice; each training needs one of its own")
     keywords = {} if sample_weight is None else {"sample_weight": sample_weight}

@@ -151,7 +151,7 @@ def train(
             f"training interrupted in epoch {epoch + 1} of {settings.epochs}; the network has the nodes "
             "asked for but is less trained",
             RuntimeWarning,
-            stacklevel=3,
+            stacklevel=4,  # the line that called fit, prune or retrain
         )
     run.end_first_stage()
     run.history.support = list(run.support)

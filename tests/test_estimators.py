@@ -209,8 +209,9 @@ def test_interrupted_training_leaves_a_usable_model(cancer, monkeypatch):
 
     monkeypatch.setattr(training._Run, "epoch", interrupted)
     clf = sp.ShadowClassifier((16, 16), n_nodes=10, random_state=0)
-    with pytest.warns(RuntimeWarning, match="interrupted in epoch 3"):
+    with pytest.warns(RuntimeWarning, match="interrupted in epoch 3") as caught:
         clf.fit(X, y)
+    assert caught[0].filename == __file__
     assert clf.n_nodes_ == 10
     assert np.isfinite(clf.decision_function(X)).all()
 

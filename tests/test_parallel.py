@@ -99,6 +99,12 @@ def test_bad_numbers_of_threads(data, n_jobs):
         classifier(n_nodes=8, n_jobs=n_jobs).fit(*data)
 
 
+@pytest.mark.parametrize("wrong", [classifier(n_nodes=8), 3, [3], [sp.ShadowClassifier]])
+def test_something_else_than_estimators(data, wrong):
+    with pytest.raises(TypeError, match=r"estimators (is|holds) (?s:.*); it must"):
+        sp.fit_many(wrong, *data)
+
+
 def test_affinity_is_respected():
     if not hasattr(os, "sched_setaffinity"):
         assert workers(-1) >= 1
