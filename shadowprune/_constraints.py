@@ -65,7 +65,7 @@ class BudgetReport:
     @property
     def slack(self) -> Amount:
         """What was left over: 0 for a count, below `next_node` for a cost."""
-        return self.asked - self.used
+        return max(self.asked - self.used, 0)  # a sum may round above the budget it met
 
 
 @dataclass(frozen=True)

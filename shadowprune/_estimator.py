@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import numbers
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -194,7 +194,7 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
             As for `fit`. X has all columns; those pruned away are not used.
         **parameters
             What to change: `n_nodes`, of the nodes that are left, `n_inputs`, or both, or `budget`, and any
-            other parameter.
+            other parameter but `hidden_layer_sizes` and `activation`, which are those of `network_`.
 
         Returns
         -------
@@ -210,8 +210,13 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         self._check_columns(X)
         if parameters.keys().isdisjoint({"n_nodes", "n_inputs", "budget"}):
             raise ValueError("prune needs to know what to: give n_nodes=, n_inputs= or both, or budget=")
+        for name in ("hidden_layer_sizes", "activation"):
+            if name in parameters:
+                raise ValueError(
+                    f"{name} is {parameters[name]!r}; prune goes on from network_, which has its own"
+                )
         same = {"hidden_layer_sizes": self.widths_, "n_nodes": None, "n_inputs": None, "budget": None}
-        if "budget" in parameters:  # which says itself what it covers
+        if "budget" in parameters or parameters.get("n_nodes") is None:  # a budget says itself what it covers
             same["prune_layers"] = None
         smaller = type(self)(**self.get_params() | same)
         smaller.set_params(**parameters)
@@ -361,6 +366,10 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         if self.budget is not None:
             self._check_shorthand()
             return ShadowNetwork(network, budget=self.budget, method=self.method, random_state=rng)
+        if self.n_nodes is None and self.prune_layers is not None:
+            raise ValueError(
+                f"prune_layers is {self.prune_layers!r}, but n_nodes is None: no hidden layer is covered"
+            )
         if self.n_nodes is None and self.n_inputs is None:
             return None
         return ShadowNetwork(
@@ -419,16 +428,24 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
             ("n_inputs", self.n_inputs, None, budget.inputs),
             ("prune_layers", layers, None, budget.layers),
         ):
-            if value not in (None, usual, stated):
+            # 1 is a node, 1.0 is all of them
+            same = value == stated and isinstance(value, numbers.Integral) == isinstance(
+                stated, numbers.Integral
+            )
+            if not (value is None or value == usual or same):
                 raise ValueError(
                     f"{name} is {value!r}, but budget is {budget!r}; state it in the budget only"
                 )
 
     def _check_parameters(self) -> list[int]:
         sizes = self.hidden_layer_sizes
-        hidden: list[Any] = [sizes] if isinstance(sizes, numbers.Integral) else list(sizes)  # type: ignore[arg-type]
+        hidden: list[Any] = list(sizes) if isinstance(sizes, Iterable) else [sizes]
         if any(isinstance(n, bool) or not isinstance(n, numbers.Integral) or n < 1 for n in hidden):
             raise ValueError(f"hidden_layer_sizes is {sizes!r}; it must hold whole numbers, at least 1")
+        if not (self.prune_layers is None or np.ndim(self.prune_layers) == 1):
+            raise ValueError(
+                f"prune_layers is {self.prune_layers!r}; it must list hidden layers, from 0, or be None"
+            )
         if self.activation not in ACTIVATIONS:
             raise ValueError(f"activation is {self.activation!r}; it must be one of {', '.join(ACTIVATIONS)}")
         if self.method not in METHODS:

@@ -38,7 +38,8 @@ class Budget:
     """What may remain of a network: a count met exactly, or a cost never exceeded.
 
     One of the first six is given, or only `inputs`; amounts are an int (that number) or a float (that
-    fraction of the whole network's, rounded down).
+    fraction of the whole network's, rounded down; beside a number of `inputs`, a cost's is of the network
+    with the inputs that remain).
 
     Parameters
     ----------
@@ -48,14 +49,15 @@ class Budget:
         Nodes of each covered layer, exactly: one amount for all, or one per hidden layer of the network, with
         None for a layer left alone.
     weighted : int or float, optional
-        Bound on the sum of the `costs` of the nodes kept.
+        Bound on the sum of the `costs` of the nodes kept; for `method` "shadow" only.
     multiplications : int or float, optional
-        Bound on sum n_in n_out over all dense layers, those left alone included.
+        Bound on sum n_in n_out over all dense layers, those left alone included: the total work of one
+        evaluation.
     multipliers : int or float, optional
-        Bound on sum ceil(n_in n_out / R) over all dense layers: the parallel multipliers of hls4ml, or the
-        DSPs where a multiplication takes one.
+        Bound on sum ceil(n_in n_out / R) over all dense layers: the hardware that works in parallel at
+        `reuse_factor` R, multipliers as hls4ml makes them, or DSPs where a multiplication takes one.
     weights : int or float, optional
-        Bound on the number of weights and biases, the memory of the parameters: sum (n_in + 1) n_out.
+        Bound on sum (n_in + 1) n_out, the number of weights and biases: the memory they take.
     inputs : int, float or "free", optional
         Input features to keep, exactly, alone or beside one of the above. "free": the inputs are under that
         budget too and their number is found; `nodes` then counts inputs and hidden nodes together.
@@ -123,8 +125,22 @@ class Budget:
             raise ValueError("weighted and costs belong together; one of them is missing")
         if self.costs is not None and not isinstance(self.costs, tuple):
             raise TypeError(f"costs is {self.costs!r}; it must be a sequence, one entry per hidden layer")
+        if not (self.layers is None or isinstance(self.layers, tuple)):
+            raise TypeError(f"layers is {self.layers!r}; it must be a sequence of hidden layers, from 0")
         self._check_amounts()
         self._check_numbers()
+        self._check_idle()
+
+    def _check_idle(self) -> None:
+        """Refuse what would change nothing."""
+        if self.reuse_factor != 1 and self.multipliers is None:
+            raise ValueError(f"reuse_factor is {self.reuse_factor!r}, but only multipliers has one")
+        for name in () if self.kind else ("layers", "min_nodes", "max_nodes", "multiple"):
+            value = getattr(self, name)
+            if value is not None and value != 1:
+                raise ValueError(
+                    f"{name} is {value!r}, but no hidden layer is covered; it needs one of {', '.join(KINDS)}"
+                )
 
     def _check_amounts(self) -> None:
         for name in KINDS:
@@ -142,16 +158,16 @@ class Budget:
 
     def _check_numbers(self) -> None:
         _whole("multiple", self.multiple, 1)
-        for name, least in (("reuse_factor", 1), ("min_nodes", 0), ("max_nodes", 1)):
+        for name in ("reuse_factor", "min_nodes", "max_nodes"):
             value = getattr(self, name)
             for one in value if isinstance(value, tuple) else (value,):
-                if not (name == "max_nodes" and one is None):
-                    _whole(name, one, least)
                 if name == "min_nodes" and one == 0:
                     raise ValueError(
                         "min_nodes is 0; it must be a whole number, at least 1: nothing passes an empty "
                         "layer, so the outputs would be constants; to drop it, leave it out of the network"
                     )
+                if not (name == "max_nodes" and one is None):
+                    _whole(name, one, 1)
 
     def __repr__(self) -> str:
         given = (
@@ -208,7 +224,8 @@ class Budget:
         where = _gates(widths, [0] * free + [i + 1 for i in covered])
         if kind == "nodes":
             least, most = int(limits.low.sum()), int(limits.high.sum())
-            keep = count(f"{prefix}nodes", self.nodes, len(where[0]), least, most, self.multiple)
+            why = self._why("every covered layer")
+            keep = count(f"{prefix}nodes", self.nodes, len(where[0]), least, most, self.multiple, why)
             return [Count("nodes", *where, limits, keep), *found]
         asked, reckoned = getattr(self, kind), (n_inputs, *widths[1:])  # with the inputs that will remain
         if kind == "weighted":
@@ -232,7 +249,14 @@ class Budget:
 
     def _count(self, i: int, amounts: dict[int, Amount], limits: Limits) -> int:
         low, high, width = int(limits.low[i + 1]), int(limits.high[i + 1]), int(limits.width[i + 1])
-        return count(f"per_layer[{i}]", amounts[i], width, low, high, self.multiple, layers="the layer")
+        why = self._why("the layer") if low > 1 else ""
+        return count(f"per_layer[{i}]", amounts[i], width, low, high, self.multiple, why)
+
+    def _why(self, where: str) -> str:
+        """What the least number of nodes comes from."""
+        if self.min_nodes == 1:
+            return f"{'one' if self.multiple == 1 else self.multiple} in {where}"
+        return f"min_nodes is {self.min_nodes!r}" + f", multiple {self.multiple}" * (self.multiple > 1)
 
     def _limits(self, widths: tuple[int, ...], covered: list[int], free: bool) -> Limits:
         n_hidden, m = len(widths) - 2, self.multiple
@@ -313,7 +337,7 @@ def count(
     least: int,
     most: int | None = None,
     multiple: int = 1,
-    layers: str = "every covered layer",
+    why: str = "",
 ) -> int:
     """Number of nodes meant by an int (exact) or a float (fraction, rounded down).
 
@@ -322,7 +346,8 @@ def count(
     TypeError
         If it is neither.
     ValueError
-        If it is below `least`, above `most` (`total` by default), no multiple, NaN, or a fraction above 1.
+        If it is below `least` (`why` says what that comes from), above `most` (`total` by default), no
+        multiple, NaN, or a fraction above 1.
     """
     check_amount(name, asked)
     most = total if most is None else most
@@ -334,12 +359,8 @@ def count(
         number -= number % multiple
     shown = f"{asked!r}" if number == asked else f"{asked!r}, {number} of {total}"
     if not least <= number <= most:
-        kept = "one" if multiple == 1 else f"{multiple}"
-        raise ValueError(
-            f"{name} is {shown}; it must be at least {least} ({kept} in {layers}) and at most {most}"
-            if least != 1 or layers == "every covered layer"
-            else f"{name} is {shown}; it must be at least 1 and at most {most}"
-        )
+        reason = f" ({why})" if why else ""
+        raise ValueError(f"{name} is {shown}; it must be at least {least}{reason} and at most {most}")
     if number % multiple:
         below = number - number % multiple
         near = " or ".join(str(n) for n in (below, below + multiple) if least <= n <= most)

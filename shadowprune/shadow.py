@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
-from ._constraints import BudgetReport, Constraint
+from ._constraints import BudgetReport, Constraint, Weighted
 from .budget import Budget, check_amount
 from .network import Network
 
@@ -122,7 +122,8 @@ class ShadowNetwork:
         How nodes are chosen, on the same schedule and to the same count. "shadow": soft gates, trained by
         their gradient. "straight-through": hard gates, the best by score open, trained as if they were soft
         (Bengio, Léonard and Courville, arXiv:1308.3432). "taylor": hard gates; a score is the running mean
-        of (g dL/dg)^2 (Molchanov et al., CVPR 2019).
+        of (g dL/dg)^2 (Molchanov et al., CVPR 2019). The last two open so many nodes, whatever each costs,
+        and are refused for `weighted` budgets: the finish would choose other numbers per layer.
     random_state : int, numpy.random.Generator or None, default=None
         Seed of the initial scores, normal with standard deviation 0.01.
 
@@ -138,6 +139,9 @@ class ShadowNetwork:
     to 0.02. After that gates are zero or one. For a count: the best `min_nodes` nodes of each covered layer
     and then the best overall, exactly `n_nodes`. For a cost: the likeliest outcome of the gates that does not
     exceed it, filled up with the best nodes that still fit.
+
+    Scores move along the gradient projected on a constant sum of gates, as for a count, under every budget;
+    theta then restores the cost.
     """
 
     def __init__(
@@ -170,6 +174,11 @@ class ShadowNetwork:
             )
             for one in _constraints(network, budget, n_nodes, layers, inputs, min_nodes)
         ]
+        if method != "shadow" and any(isinstance(group.constraint, Weighted) for group in self.groups):
+            raise ValueError(
+                f"method is {method!r}, which opens nodes by their number; a weighted budget needs 'shadow'"
+            )
+        self._kept: tuple[list[F64], NDArray[np.bool_]] | None = None
 
     @property
     def trivial(self) -> bool:
@@ -187,8 +196,10 @@ class ShadowNetwork:
         Returns
         -------
         list of ndarray, float32
-            One array (width,) per hidden layer, or the inputs' first if the shadow covers them. The
-            covered ones add up to the budget (rounded, where gates are hard); uncovered nodes have gate one.
+            One array (width,) per hidden layer, or the inputs' first if the shadow covers them. Soft ones
+            meet the budget of that progress: they add up to a count, or cost what a cost budget allows.
+            Those of "straight-through" and "taylor" are zero or one, as many open as the soft ones add up
+            to, rounded. From progress 0.6 on they are what `support` keeps. Uncovered nodes have gate one.
 
         Raises
         ------
@@ -267,10 +278,14 @@ class ShadowNetwork:
         return tuple(g.constraint.report(keep[g.index], g.short) for g in self.groups)
 
     def _keep(self) -> NDArray[np.bool_]:
-        keep = np.ones(sum(self.network.widths[:-1]), np.bool_)
-        for group in self.groups:
-            keep[group.index] = group.select()
-        return keep
+        """What remains by the scores as they stand, solved for once."""
+        scores = [group.scores for group in self.groups]
+        if self._kept is None or not all(map(np.array_equal, scores, self._kept[0])):
+            keep = np.ones(sum(self.network.widths[:-1]), np.bool_)
+            for group in self.groups:
+                keep[group.index] = group.select()
+            self._kept = [s.copy() for s in scores], keep
+        return self._kept[1].copy()
 
     def _shape(self, flat: NDArray[Any]) -> list[NDArray[Any]]:
         parts = self.network.split(flat)
@@ -302,6 +317,9 @@ def _constraints(
         if value is not None:
             check_amount(name, value)
     if n_nodes is None and inputs is None:
+        for name, value in (("layers", layers), ("min_nodes", None if min_nodes == 1 else min_nodes)):
+            if value is not None:
+                raise ValueError(f"{name} is {value!r}, but n_nodes is None: no layer is covered")
         return []
     budget = Budget(nodes=n_nodes, inputs=inputs, layers=layers, min_nodes=min_nodes)
     return budget.constraints(network.widths, "n_")

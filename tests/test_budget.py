@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import shadowprune as sp
 from shadowprune import _estimator, _knapsack
+from shadowprune._constraints import BudgetReport
 from shadowprune.training import live_weight_decay
 
 CEILINGS = ("weighted", "multiplications", "multipliers", "weights")
@@ -396,6 +397,11 @@ def test_a_ceiling_above_the_whole_network_leaves_it_whole():
         (dict(nodes=4, max_nodes=0), "max_nodes is 0"),
         (dict(multipliers=9, reuse_factor=0), "reuse_factor is 0"),
         (dict(multipliers=9, reuse_factor=1.5), "reuse_factor is 1.5"),
+        (dict(nodes=4, min_nodes=2.0), "min_nodes is 2.0; it must be a whole number, at least 1"),
+        (dict(multiplications=2000, reuse_factor=4), "reuse_factor is 4, but only multipliers has one"),
+        (dict(inputs=20, max_nodes=8), "max_nodes is 8, but no hidden layer is covered"),
+        (dict(inputs=20, multiple=4, min_nodes=16), "min_nodes is 16, but no hidden layer"),
+        (dict(inputs=20, layers=[7]), r"layers is \(7,\), but no hidden layer"),
     ],
 )
 def test_values_that_cannot_be_meant(arguments, message):
@@ -403,7 +409,9 @@ def test_values_that_cannot_be_meant(arguments, message):
         sp.Budget(**arguments)
 
 
-@pytest.mark.parametrize("arguments", [dict(nodes="many"), dict(weights=True), dict(weighted=3, costs=7)])
+@pytest.mark.parametrize(
+    "arguments", [dict(nodes="many"), dict(weights=True), dict(weighted=3, costs=7), dict(nodes=3, layers=2)]
+)
 def test_values_of_the_wrong_kind(arguments):
     with pytest.raises(TypeError, match="it must be"):
         sp.Budget(**arguments)
@@ -435,7 +443,10 @@ def test_values_of_the_wrong_kind(arguments):
         (dict(per_layer=[4, 4], layers=[0]), "layer 1 is not in layers"),
         (dict(per_layer=[None, None]), "every entry is None"),
         (dict(multipliers=99, reuse_factor=[1, 2]), "reuse_factor has 2 entries; the network has 3 dense"),
-        (dict(inputs=41), "inputs is 41; it must be at least 1 .* and at most 40"),
+        (dict(inputs=41), "inputs is 41; it must be at least 1 and at most 40"),
+        (dict(nodes=4, min_nodes=8), r"must be at least 16 \(min_nodes is 8\) and"),
+        (dict(nodes=4, min_nodes=6, multiple=4), r"at least 16 \(min_nodes is 6, multiple 4\) and"),
+        (dict(per_layer=4, min_nodes=8), r"per_layer\[0\] is 4; it must be at least 8 \(min_nodes is 8\)"),
         (dict(nodes=9, layers=[2]), "layers is"),
     ],
 )
@@ -560,6 +571,33 @@ def test_a_budget_replaces_the_default_and_contradicts_nothing(problem):
     for wrong in (9, {"nodes": 9}):
         with pytest.raises(TypeError, match="it must be a shadowprune"):
             sp.ShadowClassifier((16,), budget=wrong).fit(X, y)
+
+
+def test_one_node_is_not_all_of_them(problem):
+    clf = sp.ShadowClassifier((16,), n_nodes=1, budget=sp.Budget(nodes=1.0))
+    with pytest.raises(ValueError, match="n_nodes is 1, but budget is"):
+        clf.fit(*problem)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (dict(n_nodes=None, prune_layers=[7]), r"prune_layers is \[7\], but n_nodes is None"),
+        (dict(n_nodes=None, n_inputs=3, prune_layers=[0]), r"prune_layers is \[0\], but n_nodes is None"),
+        (dict(prune_layers=0), "prune_layers is 0; it must list hidden layers"),
+        (dict(hidden_layer_sizes=8.0), "hidden_layer_sizes is 8.0; it must hold whole numbers"),
+        (dict(hidden_layer_sizes=None), "hidden_layer_sizes is None; it must hold whole numbers"),
+    ],
+)
+def test_parameters_that_say_nothing(problem, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        sp.ShadowClassifier(**arguments).fit(*problem)
+
+
+def test_rounding_leaves_no_negative_slack():
+    asked, used = 0.3, math.fsum([0.1, 0.1, 0.1]) + 6e-17  # within 1e-9, as Budget promises
+    assert used > asked
+    assert BudgetReport("weighted", asked, used).slack == 0
 
 
 def test_clone_pickle_and_retrain_know_the_budget(problem):

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import shadowprune as sp
+from shadowprune import shadow as shadow_module
 
 
 def small_problem(seed=0, n=400, n_inputs=6):
@@ -143,8 +144,29 @@ def test_bad_arguments_name_themselves():
         sp.ShadowNetwork(net, n_nodes=4, min_nodes=0)
     with pytest.raises(ValueError, match=r"progress is 1.1"):
         sp.ShadowNetwork(net, n_nodes=4).gates(1.1)
+    with pytest.raises(ValueError, match=r"layers is \[9\], but n_nodes is None"):
+        sp.ShadowNetwork(net, layers=[9], min_nodes=50)
+    with pytest.raises(ValueError, match="min_nodes is 50, but n_nodes is None"):
+        sp.ShadowNetwork(net, min_nodes=50)
+    with pytest.raises(TypeError, match="layers is 2; it must be a sequence"):
+        sp.ShadowNetwork(net, n_nodes=4, layers=2)
     with pytest.raises(ValueError, match="no hidden layer"):
         sp.ShadowNetwork(sp.Network([4, 1]), n_nodes=1)
+
+
+def test_the_finish_is_chosen_once(monkeypatch):
+    solved = []
+    monkeypatch.setattr(shadow_module.Group, "select", lambda g: solved.append(g) or g.scores > 0)
+    net = sp.Network([4, 8, 8, 1])
+    shadow = sp.ShadowNetwork(net, budget=sp.Budget(multiplications=30), random_state=0)
+    first = shadow.gates(0.6)
+    first[0][:] = 7  # the caller's own
+    shadow.support()[1][:] = False
+    np.testing.assert_array_equal(np.concatenate(shadow.gates(0.9)), shadow.groups[0].scores > 0)
+    assert len(solved) == 1
+    shadow.groups[0].scores[3] *= -1
+    np.testing.assert_array_equal(np.concatenate(shadow.gates(0.9)), shadow.groups[0].scores > 0)
+    assert len(solved) == 2
 
 
 def test_step_needs_gates_first():

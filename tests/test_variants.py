@@ -153,6 +153,13 @@ def test_costs_are_never_exceeded(method):
 
 
 @pytest.mark.parametrize("method", HARD)
+def test_costs_of_single_nodes_are_refused(method):
+    budget = sp.Budget(weighted=9, costs=[1, 2])
+    with pytest.raises(ValueError, match=f"method is '{method}', .* a weighted budget needs 'shadow'"):
+        sp.ShadowNetwork(sp.Network([4, 8, 8, 1]), budget=budget, method=method)
+
+
+@pytest.mark.parametrize("method", HARD)
 def test_it_learns(method):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(4000, 12))

@@ -138,6 +138,12 @@ def test_pruning_starts_where_the_network_stands(frame, fitted):
     assert (shorter.n_iter_, shorter.n_nodes_, shorter.method) == (3, 8, "taylor")
 
 
+def test_layers_of_before_do_not_stand_in_the_way(frame):
+    clf = sp.ShadowClassifier((8, 8), n_nodes=6, prune_layers=[0], max_iter=2, random_state=0).fit(*frame)
+    assert clf.prune(*frame, n_inputs=5, max_iter=2).network_.widths == (5, 6, 8, 1)
+    assert clf.prune(*frame, n_nodes=4, max_iter=2).network_.widths == (30, 4, 8, 1)
+
+
 def test_regressors_are_pruned_too():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(2000, 6))
@@ -183,5 +189,8 @@ def test_what_cannot_be_a_start(cancer, frame, fitted):
         sp.ShadowClassifier(n_nodes=9).fit(X, y, network=sp.Network([30, 8, 1]))
     with pytest.raises(ValueError, match="prune needs to know what to: give n_nodes="):
         fitted.prune(*frame)
+    for name, value in (("hidden_layer_sizes", (4, 4)), ("activation", "tanh")):
+        with pytest.raises(ValueError, match=f"{name} is .*; prune goes on from network_"):
+            fitted.prune(*frame, n_nodes=9, **{name: value})
     with pytest.raises(ValueError, match=r"n_nodes is 25; it must be at least 2 .* and at most 24"):
         fitted.prune(*frame, n_nodes=25)
