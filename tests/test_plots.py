@@ -141,6 +141,7 @@ def test_mistakes_are_named():
 
 @pytest.mark.parametrize("hidden", ["matplotlib", "mplhep"])
 def test_a_missing_package_says_what_to_install(monkeypatch, hidden):
+    plt.close(plt.figure())  # loads the backend, which imports matplotlib itself
     monkeypatch.setitem(sys.modules, hidden, None)
     with pytest.raises(ImportError, match=r'pip install "shadowprune\[plot\]"'):
         plots.rejection_vs_efficiency({"a": sample()})
