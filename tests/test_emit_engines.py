@@ -94,6 +94,44 @@ def test_the_verilog_has_the_same_bits(tmp_path, activation, precision, options)
     assert project.simulate(tool="iverilog") == 0
 
 
+X7 = np.random.default_rng(0).normal(size=(300, 7)).astype(np.float32)
+
+
+def seven(activation: str, precision: str) -> sp.FixedNetwork:
+    net = sp.Network([7, 5, 13, 5], activation=activation, random_state=0)
+    return sp.quantize(net, precision, X7)
+
+
+@needs_icarus
+@pytest.mark.parametrize("activation, precision", [("leaky_relu", "auto:12"), ("relu", "auto:16")])
+def test_constants_of_many_digits_keep_them(tmp_path, activation, precision):
+    """A constant of leaky_relu needs more than the 28 digits of Decimal."""
+    project = sp.emit.verilog(seven(activation, precision), tmp_path / "prj", X7[:50])
+    assert project.simulate(tool="iverilog") == 0
+
+
+@pytest.mark.filterwarnings("ignore:.*does not fit")
+def test_leaky_relu_of_constants():
+    """Saturated sums that never change."""
+    assert sp.emit.verify(seven("leaky_relu", "fixed<8,-2>"), X7, ["da4ml"]) == {"da4ml": 0}
+
+
+@pytest.mark.parametrize("activation, precision", [("relu", "auto:16"), ("sigmoid", "auto:20")])
+def test_da4ml_emulates_long_sums(activation, precision):
+    assert sp.emit.verify(seven(activation, precision), X7, ["da4ml"]) == {"da4ml": 0}
+
+
+def test_what_the_emulator_cannot_do_is_refused_and_the_others_are_heard(tmp_path):
+    q = seven("leaky_relu", "auto:20")
+    project = sp.emit.verilog(q, tmp_path / "prj")
+    with pytest.raises(ValueError, match=r"a cast to \d+ bits .* da4ml's emulator .*fewer bits.*simulate"):
+        project.predict(X7)
+    with pytest.raises(ValueError, match="da4ml's emulator"):
+        sp.emit.verify(q, X7, ["da4ml"])
+    with pytest.warns(UserWarning, match="engine da4ml gave no result.*ValueError: a cast"):
+        assert sp.emit.verify(q, X7, ["da4ml", "qonnx"]) == {"qonnx": 0}
+
+
 @needs_verilator
 def test_verilator_reads_tables(tmp_path):
     """It drops the last line of a file that does not end it."""

@@ -8,6 +8,7 @@ dense layer: the input stage, which only moves binary points, is the user's.
 
 from __future__ import annotations
 
+import decimal
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,10 @@ from ._exact import sum_ranges
 
 MAX_WEIGHT_BITS = 24  # da4ml takes constants as float32
 MAX_PORT_BITS = 32
+CAST_BITS = 31  # of values that da4ml's emulator casts; the Verilog has no such limit
+EMULATOR_BITS = 62
+_CASTS = (2, 3)  # da4ml's codes: relu with a cast, a cast
+DECIMAL_DIGITS = 200  # da4ml computes constants in Decimal, whose 28 digits round those of narrow leaky_relu
 
 
 @dataclass(frozen=True)
@@ -56,10 +61,28 @@ class Logic:
         return int(self.pipeline.reg_bits)
 
     def predict(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Logits of the user's rows by da4ml's emulator, (n, n_outputs)."""
+        """Logits of the user's rows by da4ml's emulator, (n, n_outputs).
+
+        Raises
+        ------
+        ValueError
+            If the logic has numbers wider than the emulator computes; the Verilog has no such limit.
+        """
+        self._check_emulator()
         rows = aligned(self.network, check_rows(X, self.network.n_inputs))
         y = self.combinational.predict(rows * self.network.dense_input.step)
         return np.asarray(y, np.float64).reshape(len(rows), self.network.n_outputs)
+
+    def _check_emulator(self) -> None:
+        kif = require("da4ml.types", "rtl").minimal_kif
+        for op in self.combinational.ops:
+            width, casts = sum(kif(op.qint)), abs(op.opcode) in _CASTS
+            if width > (most := CAST_BITS if casts else EMULATOR_BITS):
+                raise ValueError(
+                    f"{'a cast to' if casts else 'an operation of'} {width} bits is more than the {most} "
+                    "that da4ml's emulator computes right: ask for fewer bits, or simulate the Verilog, "
+                    "emit.verilog(...).simulate(), which has no such limit"
+                )
 
 
 def aligned(network: FixedNetwork, X: NDArray[np.floating]) -> NDArray[np.int64]:
@@ -102,12 +125,14 @@ def trace(network: FixedNetwork, *, adders_per_stage: int = 5, delay_slack: int 
     x = tracing.FixedVariableArray.from_kif(*columns, hwconf=hardware, solver_options=options)
     h, logic = x, None
     luts, depths = [0.0], []
-    for layer in network.layers:
-        h = _layer(tracing, h, layer)
-        logic = tracing.comb_trace(x, h, keep_dead_inputs=True)
-        luts.append(max(luts[-1], float(logic.cost)))
-        depths.append(float(max(np.ravel(h.latency))))
-    pipeline = tracing.to_pipeline(logic, adders_per_stage, retiming=False)
+    with decimal.localcontext() as context:
+        context.prec = DECIMAL_DIGITS
+        for layer in network.layers:
+            h = _layer(tracing, h, layer)
+            logic = tracing.comb_trace(x, h, keep_dead_inputs=True)
+            luts.append(max(luts[-1], float(logic.cost)))
+            depths.append(float(max(np.ravel(h.latency))))
+        pipeline = tracing.to_pipeline(logic, adders_per_stage, retiming=False)
     each = tuple(float(d) for d in np.diff(luts))
     return Logic(network, logic, pipeline, each, tuple(depths), int(adders_per_stage))
 
@@ -119,7 +144,9 @@ def _kif(kind: FixedType) -> tuple[int, int, int]:
 
 def _layer(tracing: Any, x: Any, layer: FixedLayer) -> Any:
     result, output, phi = layer.result_type, layer.output_type, layer.activation
-    z = _cast(x @ layer.weights + layer.bias, layer.accum_type)  # drops bits no sum reaches, for nothing
+    z = x @ layer.weights + layer.bias
+    if layer.accum_type.width <= CAST_BITS:
+        z = _cast(z, layer.accum_type)  # drops bits no sum reaches, for nothing; sums are exact without
     if phi == "relu" and result == layer.accum_type and output.saturation == "SAT" and not output.signed:
         return _cast(z, output)  # holding at zero is what relu does
     z = z if result == layer.accum_type else _cast(z, result)
@@ -128,7 +155,7 @@ def _layer(tracing: Any, x: Any, layer: FixedLayer) -> Any:
     elif phi == "leaky_relu":
         slope = float(layer.slope_type.cast(SLOPE))
         z = tracing.FixedVariableArray(
-            np.array([v.msb_mux(v * slope, v) if v.low < 0 else v for v in z._vars.ravel()]),
+            np.array([_leaky(v, slope) for v in z._vars.ravel()]),
             z.solver_options,
             hwconf=z.hwconf,
         )
@@ -142,6 +169,11 @@ def _layer(tracing: Any, x: Any, layer: FixedLayer) -> Any:
 
         z = z.apply(entry)  # becomes a table in the cast
     return z if phi == "linear" else _cast(z, output)
+
+
+def _leaky(v: Any, slope: float) -> Any:
+    # a multiplexer only where the sign is open: da4ml's has none to look at in constants
+    return v if v.low >= 0 else v * slope if v.high <= 0 else v.msb_mux(v * slope, v)
 
 
 def _cast(z: Any, kind: FixedType) -> Any:

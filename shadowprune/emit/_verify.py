@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from .._checks import check_rows
 from .._extras import require
 from ..fixedpoint import FixedNetwork
+from ..quantization import warn
 from ._da4ml import trace
 from ._exact import check_fixed
 from ._hls4ml import hls4ml
@@ -41,14 +42,20 @@ def verify(network: FixedNetwork, X: ArrayLike, engines: Sequence[str] | None = 
     Returns
     -------
     dict of str to int
-        For every engine, how many rows have a logit that differs in any bit.
+        For every engine, how many rows have a logit that differs in any bit. An engine that fails, while
+        others do not, is left out.
 
     Raises
     ------
     ValueError, TypeError
-        If an argument is not as above, or an engine cannot take the network's types.
+        If an argument is not as above, or no engine can take the network's types.
     ImportError, FileNotFoundError
         If an engine that was named is not installed.
+
+    Warns
+    -----
+    UserWarning
+        Which engine gave no result, and why.
     """
     check_fixed(network)
     rows = check_rows(X, network.n_inputs).astype(np.float32)
@@ -56,7 +63,20 @@ def verify(network: FixedNetwork, X: ArrayLike, engines: Sequence[str] | None = 
         engines = [name for name, (_, installed) in ENGINES.items() if installed()]
     if isinstance(engines, str) or not set(engines) <= ENGINES.keys():
         raise ValueError(f"engines must be a sequence of {', '.join(ENGINES)}; got {engines!r}")
-    return {name: ENGINES[name][0](network, rows) for name in engines}
+    found: dict[str, int] = {}
+    failed: dict[str, Exception] = {}
+    for name in engines:
+        try:
+            found[name] = ENGINES[name][0](network, rows)
+        except (ImportError, FileNotFoundError):
+            raise
+        except Exception as error:  # whatever the engine raises, the others have their say
+            failed[name] = error
+    if failed and not found:
+        raise next(iter(failed.values()))
+    for name, error in failed.items():
+        warn(f"engine {name} gave no result and compares nothing: {type(error).__name__}: {error}")
+    return found
 
 
 def _wrong(network: FixedNetwork, rows: Rows, found: ArrayLike) -> int:
