@@ -120,7 +120,8 @@ def quantize(
     Warns
     -----
     UserWarning
-        If nodes have only zero weights behind them, `X` has few rows, or a given type is too small.
+        If nodes have only zero weights behind them, rounding leaves a layer only zeros, `X` has few rows, or
+        a given type is too small.
 
     Notes
     -----
@@ -403,6 +404,13 @@ def warn_of_idle(weights: Sequence[NDArray[np.floating]]) -> None:
 
 def _report(network: NetworkLike, made: FixedNetwork, ranges: Ranges | None, given: Sequence[bool]) -> None:
     """Warn of nodes that do nothing and of types that are too small for the sample."""
+    for before, layer in zip(network.weights, made.layers, strict=True):
+        if np.any(before) and not layer.weights.any():
+            warn(
+                f"layer {layer.name}: every weight rounds to zero in {layer.weight_type.bare}, so that its "
+                f"results never change; its largest is {float(np.abs(before).max()):.3g}: ask for more "
+                "fractional bits, that is fewer integer bits or precision='auto:<bits>'"
+            )
     warn_of_idle(network.weights)
     for text in _overflows(network, made, ranges, given):
         warn(f"{text}; use precision='auto:<bits>' or more integer bits")

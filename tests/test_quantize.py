@@ -208,6 +208,15 @@ def test_nodes_that_change_nothing():
     sp.quantize(net, X=X10)
 
 
+def test_a_layer_that_rounds_to_zero():
+    with pytest.warns(UserWarning) as caught:
+        fixed = sp.quantize(small(), "fixed<8,10>", X10)
+    assert not fixed.layers[0].weights.any() and not fixed.forward(X10).std(axis=0).any()
+    said = " ".join(str(w.message) for w in caught)
+    assert "layer fc1: every weight rounds to zero in fixed<8,10>" in said
+    assert "layer fc3: every weight rounds to zero" in said and "ask for more fractional bits" in said
+
+
 def test_few_rows():
     with pytest.warns(UserWarning, match="X has 20 rows; other jets may exceed ranges"):
         sp.quantize(small(), X=X10[:20])

@@ -74,8 +74,8 @@ def verify(network: FixedNetwork, X: ArrayLike, engines: Sequence[str] | None = 
             failed[name] = error
     if failed and not found:
         raise next(iter(failed.values()))
-    for name, error in failed.items():
-        warn(f"engine {name} gave no result and compares nothing: {type(error).__name__}: {error}")
+    for name, why in failed.items():
+        warn(f"engine {name} gave no result and compares nothing: {type(why).__name__}: {why}")
     return found
 
 
