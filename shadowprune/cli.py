@@ -475,6 +475,7 @@ def _emit(options: argparse.Namespace) -> None:
     import numpy as np
 
     from shadowprune import FixedNetwork, Network, emit
+    from shadowprune.emit._hls4ml import golden
 
     network: FixedNetwork | Network
     try:
@@ -505,7 +506,13 @@ def _emit(options: argparse.Namespace) -> None:
         )
     n_multiplications = sum(a * b for a, b in itertools.pairwise(network.widths))
     print(f"{options.out}: {'-'.join(map(str, network.widths))}, {n_multiplications} multiplications")
-    if not options.compile or X is None:
+    if not options.compile:
+        return
+    drawn = ""
+    if X is None and isinstance(network, FixedNetwork):
+        X, drawn = golden(network, None)[0].astype(np.float32), "drawn "
+    if X is None:
+        print("not compared: add --sample or --data")
         return
     if shutil.which("g++") is None:
         print("not compiled: g++ is not installed")
@@ -515,7 +522,7 @@ def _emit(options: argparse.Namespace) -> None:
         fixed = np.asarray(model.predict(X), dtype=np.float64).reshape(len(X), -1)
     error = fixed - np.asarray(network.forward(X), dtype=np.float64)
     if isinstance(network, FixedNetwork):
-        print(f"compiled; {len(X)} rows against integers: {int(error.any(axis=1).sum())} differ")
+        print(f"compiled; {len(X)} {drawn}rows against integers: {int(error.any(axis=1).sum())} differ")
         return
     rms, largest = np.sqrt(np.mean(error**2)), abs(error).max()
     print(f"compiled; {len(X)} rows against float: RMS {rms:.2g}, largest {largest:.2g}")
@@ -550,6 +557,9 @@ def _info(options: argparse.Namespace) -> None:
     if options.model is not None:
         _info_model(options)
         return
+    for name in ("precision", "sample", "data", "target"):
+        if getattr(options, name) is not None:
+            raise ValueError(f"--{name} is for a saved network: shadowprune info MODEL.npz --{name} ...")
     import shutil
 
     from shadowprune import _core
@@ -581,16 +591,23 @@ def _info_model(options: argparse.Namespace) -> None:
         if isinstance(network, FixedNetwork):
             raise ValueError(f"precision {options.precision}: {options.model} is in fixed point already")
         given = options.sample is not None or options.data is not None
+        if not given and options.precision.startswith("auto"):
+            raise ValueError(
+                f"precision {options.precision} measures ranges on a sample: add --sample or --data, "
+                "or choose a type, --precision 'fixed<16,6>'"
+            )
         network = quantize(
             network, options.precision, _table(options, need_target=False).X[:8000] if given else None
         )
     print(f"widths           {'-'.join(map(str, network.widths))}")
-    if isinstance(network, Network) and network.input_names is not None:
+    if network.input_names is not None:
         print(f"inputs           {', '.join(network.input_names)}")
     print(f"activation       {network.activation}; outputs are logits or values")
     if isinstance(network, FixedNetwork):
-        types = {"inputs": network.dense_input, **{layer.name: layer.weight_type for layer in network.layers}}
-        print("bits             " + ", ".join(f"{name} {kind.bare}" for name, kind in types.items()))
+        aligned = "" if network.aligned_type is None else f" -> {network.aligned_type.bare}"
+        types = {"inputs": network.input_type.bare + aligned}
+        types |= {layer.name: layer.weight_type.bare for layer in network.layers}
+        print("bits             " + ", ".join(f"{name} {kind}" for name, kind in types.items()))
     found = resources(network, options.reuse_factor)
     print(f"hidden nodes     {found.total.nodes}")
     print(f"parameters       {found.total.weights} weights and {sum(network.widths[1:])} biases")

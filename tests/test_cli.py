@@ -123,7 +123,23 @@ def test_info_counts_what_a_model_costs(capsys, model, tmp_path):
     assert cli.main(["info", path]) == 0
     assert capsys.readouterr().out == text
     assert "in fixed point already" in one_line_error(capsys, "info", path, "--precision", "auto:8")
-    assert "X is missing" in one_line_error(capsys, "info", model, "--precision", "auto:8")
+    complaint = one_line_error(capsys, "info", model, "--precision", "auto:8")
+    assert "add --sample or --data" in complaint and "fixed<16,6>" in complaint
+    assert "--precision is for a saved network" in one_line_error(capsys, "info", "--precision", "auto:8")
+
+
+def test_info_of_a_fixed_network_shows_its_ports(capsys, tmp_path):
+    import shadowprune as sp
+
+    X = np.random.default_rng(0).normal(size=(400, 3)) * [1, 30, 1000]
+    network = sp.Network([3, 4, 1], random_state=0)
+    network.input_names = ["tau", "mass", "pt"]
+    q = sp.quantize(network, "auto:8", X)
+    assert q.input_type.width > q.aligned_type.width == 8
+    assert cli.main(["info", str(q.save(tmp_path / "q.npz"))]) == 0
+    text = capsys.readouterr().out
+    assert f"inputs {q.input_type.bare} -> {q.aligned_type.bare}, fc1 " in text
+    assert "inputs           tau, mass, pt" in text
 
 
 def test_train_from_npz_saves_the_network_that_was_reported(tmp_path, capsys, npz):
@@ -435,6 +451,31 @@ def test_emit_compiles_and_compares(tmp_path, capsys, model, npz, monkeypatch):
     assert "1200 rows against float: RMS 0.5, largest 0.5" in text and "noise" not in text
 
 
+def test_emit_without_rows_draws_them_or_says_that_nothing_was_compared(tmp_path, capsys, model, monkeypatch):
+    from types import SimpleNamespace
+
+    from shadowprune import emit, quantize
+
+    fixed = quantize(Network.load(model), "fixed<12,6>")
+    path, seen = str(fixed.save(tmp_path / "q.npz")), []
+
+    def predict(X):
+        seen.append(X)
+        logits = fixed.forward(X)
+        logits[3] += 1
+        return logits
+
+    fake = SimpleNamespace(compile=lambda: None, predict=predict)
+    monkeypatch.setattr(emit, "hls4ml", lambda *a, **arguments: fake)
+    monkeypatch.setattr("shutil.which", lambda name: name)
+    assert cli.main(["emit", path, "--out", str(tmp_path / "prj")]) == 0
+    (rows,) = seen
+    assert rows.dtype == np.float32 and rows.shape[1] == 5 and fixed.forward(rows).std() > 0
+    assert f"compiled; {len(rows)} drawn rows against integers: 1 differ" in capsys.readouterr().out
+    assert cli.main(["emit", model, "--precision", "fixed<12,6>", "--out", str(tmp_path / "prj")]) == 0
+    assert "not compared: add --sample or --data" in capsys.readouterr().out and len(seen) == 1
+
+
 def test_training_for_fixed_point_is_emitted_as_it_was_trained(tmp_path, capsys, npz):
     pytest.importorskip("hls4ml")
     out = ("--hidden", "6", "4", "--nodes", "5", "--epochs", "2", "--out", tmp_path / "fit", "--no-progress")
@@ -443,7 +484,7 @@ def test_training_for_fixed_point_is_emitted_as_it_was_trained(tmp_path, capsys,
     fixed = FixedNetwork.load(path)
     assert fixed.widths == Network.load(tmp_path / "fit" / "model.npz").widths
     assert len(fixed.input_names) == 5 and fixed.layers[0].weight_type.width == 8
-    assert cli.main(["emit", str(path), "--out", str(tmp_path / "prj")]) == 0
+    assert cli.main(["emit", str(path), "--out", str(tmp_path / "prj"), "--no-compile"]) == 0
     written = (tmp_path / "prj" / "firmware" / "defines.h").read_text()
     assert f"ap_{fixed.layers[0].weight_type.bare}" in written
     capsys.readouterr()

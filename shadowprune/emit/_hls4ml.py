@@ -133,7 +133,7 @@ def hls4ml(
         warn_of_idle([layer.weights for layer in fixed.layers])
     else:
         fixed = quantize(network, precision, X)
-    vectors = _vectors(fixed, X)
+    vectors = golden(fixed, X)
     require("hls4ml", "hls4ml")
     reuse = _check_reuse(fixed, backend, strategy, reuse_factor)
     if backend not in _XILINX and fixed.activation in ("tanh", "sigmoid"):
@@ -291,7 +291,7 @@ def _multipliers(shapes: Sequence[tuple[int, int]], reuse: Sequence[int]) -> int
 # ---- files
 
 
-def _vectors(fixed: FixedNetwork, X: ArrayLike | None) -> tuple[F64, F64]:
+def golden(fixed: FixedNetwork, X: ArrayLike | None) -> tuple[F64, F64]:
     """Inputs, in the single precision of the test bench, and the logits they must give."""
     if X is None:
         kind, rng = fixed.input_type, np.random.default_rng(0)
