@@ -121,6 +121,30 @@ def test_da4ml_emulates_long_sums(activation, precision):
     assert sp.emit.verify(seven(activation, precision), X7, ["da4ml"]) == {"da4ml": 0}
 
 
+@pytest.mark.filterwarnings("ignore:.*does not fit")
+@pytest.mark.parametrize("precision", ["fixed<24,6>", "fixed<24,6,TRN,SAT>", "auto:22"])
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu"])
+def test_qonnx_keeps_biases_and_inputs_longer_than_float32(activation, precision):
+    scales = np.array([1, 30, 1000, 0.1, 5, 300, 2] if precision.startswith("auto") else [1] * 7)
+    rows = np.concatenate([X7, 100 * X7]).astype(np.float32) * scales.astype(np.float32)
+    net = sp.Network([7, 5, 13, 3], activation=activation, random_state=0)
+    q = sp.quantize(net, precision, rows[:300])
+    assert sp.emit.verify(q, rows, ["qonnx"]) == {"qonnx": 0}
+
+
+def test_qonnx_refuses_types_that_float32_does_not_hold(tmp_path):
+    net = sp.Network([2, 4, 1], random_state=0)
+    wanted = r"fixed<26,2>, more than the 24 bits .*precision=\"auto:16\" or \"fixed<16,2>\""
+    with pytest.raises(ValueError, match=f"the inputs of fc1 are {wanted}"):
+        sp.emit.qonnx(sp.quantize(net, "fixed<26,2>"), tmp_path / "t.onnx")
+    with pytest.raises(ValueError, match=f"the results of fc1 are u{wanted}"):
+        sp.emit.qonnx(sp.quantize(net, ["fixed<8,2>", "fixed<26,2>", "fixed<8,2>"]), tmp_path / "t.onnx")
+    long = sp.quantize(net, ["fixed<24,2>", "fixed<24,2>", "fixed<32,2>"])
+    with pytest.raises(ValueError, match=r"the sums of fc2 are fixed<\d+,\d+>, more than the 53 bits"):
+        sp.emit.qonnx(long, tmp_path / "t.onnx")
+    assert os.listdir(tmp_path) == []
+
+
 def test_what_the_emulator_cannot_do_is_refused_and_the_others_are_heard(tmp_path):
     q = seven("leaky_relu", "auto:20")
     project = sp.emit.verilog(q, tmp_path / "prj")

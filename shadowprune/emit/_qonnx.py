@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from .._checks import check_rows
 from ..fixedpoint import SLOPE, FixedLayer, FixedNetwork, FixedType, integer_bits
@@ -25,6 +25,7 @@ from ._onnx import Graph
 
 DOMAIN = "qonnx.custom_op.general"
 FLOAT32_BITS = 24  # of integers that float32 holds
+FLOAT64_BITS = 53
 
 
 def qonnx(network: FixedNetwork, path: str | os.PathLike[str], X: ArrayLike | None = None) -> Path:
@@ -48,7 +49,8 @@ def qonnx(network: FixedNetwork, path: str | os.PathLike[str], X: ArrayLike | No
     Raises
     ------
     ValueError, TypeError
-        If an argument is not as above, or a result may wrap: Quant nodes only saturate.
+        If an argument is not as above, a result may wrap, as Quant nodes only saturate, inputs of the first
+        layer or results have more than 24 bits, or sums more than 53: no executor would have the same bits.
     ImportError
         Without the package onnx: ``pip install "shadowprune[onnx]"``.
 
@@ -57,11 +59,13 @@ def qonnx(network: FixedNetwork, path: str | os.PathLike[str], X: ArrayLike | No
     qonnx's executor gives the bits of ``network.forward`` for float32 rows. Opset 13, IR version 8, Quant
     nodes of domain ``qonnx.custom_op.general``; input ``x`` (batch, n_inputs) and output ``logits`` (batch,
     n_outputs), float32. RND becomes FLOOR with half a step added before, mostly in the bias. Sums of more
-    than 24 bits are computed in float64 between Cast nodes, and tanh and sigmoid are looked up by Gather:
+    than 24 bits, with biases that float32 does not hold, and wider input types are computed in float64
+    between Cast nodes, and tanh and sigmoid are looked up by Gather:
     right in every executor of ONNX, but converters to firmware may not know these nodes.
     """
     check_fixed(network)
     reaches = sum_ranges(network)
+    _check_widths(network)
     target = check_file(path, ".onnx")
     rows = None if X is None else check_rows(X, network.n_inputs).astype(np.float32)
     graph = QuantGraph("batch", network.n_inputs)
@@ -100,9 +104,16 @@ class QuantGraph(Graph):
 
     def float64(self, name: str, tensor: str) -> str:
         """`tensor` in float64."""
+        if tensor in self._doubles:
+            return tensor
         out = self.to(f"{name}_double", tensor, "DOUBLE")
         self._doubles.add(out)
         return out
+
+    def double(self, name: str, values: ArrayLike) -> str:
+        """An initializer in float64."""
+        self._doubles.add(name)
+        return self.constant(name, values, np.float64)
 
     def float32(self, name: str, tensor: str) -> str:
         """`tensor` in float32."""
@@ -127,7 +138,9 @@ class QuantGraph(Graph):
         if kind.rounding == "RND" and not halved:
             if grid is None:
                 halves = FixedType(kind.width + 1, kind.integer, kind.signed)
+                long = tensor in self._doubles
                 tensor = self.quant(f"{name}_halves", tensor, halves)
+                tensor = self.float64(f"{name}_halves", tensor) if long else tensor
             half = self.constant(
                 f"{name}_half", kind.step / 2, np.float64 if tensor in self._doubles else np.float32
             )
@@ -141,12 +154,15 @@ class QuantGraph(Graph):
 
 def _input_stage(graph: QuantGraph, network: FixedNetwork) -> str:
     _check_saturates("inputs", network.input_type, (-np.inf, np.inf))
-    tensor = graph.cast("input", "x", network.input_type, None)
+    long = network.input_type.width >= FLOAT32_BITS  # half a step more than float32 holds
+    tensor = graph.cast("input", graph.float64("x", "x") if long else "x", network.input_type, None)
     if network.shifts is None or network.aligned_type is None:
         return tensor
+    tensor = graph.float64("input_wide", tensor) if long else tensor
+    dtype = np.float64 if long else np.float32
     if network.offset is not None and network.offset.any():
-        tensor = graph.add("Sub", "offset", [tensor, graph.constant("offset_by", network.offset)])
-    scale = graph.constant("shift_by", np.ldexp(1.0, network.shifts))
+        tensor = graph.add("Sub", "offset", [tensor, graph.constant("offset_by", network.offset, dtype)])
+    scale = graph.constant("shift_by", np.ldexp(1.0, network.shifts), dtype)
     tensor = graph.add("Mul", "shift", [tensor, scale])
     _check_saturates("inputs", network.aligned_type, (-np.inf, np.inf))
     grid = network.input_type.fractional - int(network.shifts.min())
@@ -164,12 +180,15 @@ def _layer(graph: QuantGraph, layer: FixedLayer, tensor: str, reach: Reach) -> s
     bias_type = FixedType(max(2, 1 + integer_bits(float(np.abs(bias).max())) + grid), 0)
     bias_type = FixedType(bias_type.width, bias_type.width - grid)
 
+    def constant(what: str, values: NDArray[np.float64], kind: FixedType) -> str:
+        if (values == values.astype(np.float32)).all():
+            return graph.quant(f"{name}_{what}", graph.constant(f"{name}_{what}_value", values), kind)
+        return graph.double(f"{name}_{what}_value", values)  # Quant would give float32
+
     operands = {
         "input": tensor,
-        "weights": graph.quant(
-            f"{name}_weights", graph.constant(f"{name}_weights_value", layer.weights), layer.weight_type
-        ),
-        "bias": graph.quant(f"{name}_bias", graph.constant(f"{name}_bias_value", bias), bias_type),
+        "weights": constant("weights", layer.weights, layer.weight_type),
+        "bias": constant("bias", bias, bias_type),
     }
     if layer.accum_type.width >= FLOAT32_BITS:  # the half step may take one bit more
         operands = {what: graph.float64(f"{name}_{what}", one) for what, one in operands.items()}
@@ -225,6 +244,21 @@ def _activation(
 def _holds(kind: FixedType, grid: int, reach: Reach) -> bool:
     """Whether a cast into `kind` changes nothing."""
     return grid <= kind.fractional and kind.low <= reach[0] and reach[1] <= kind.high
+
+
+def _check_widths(network: FixedNetwork) -> None:
+    """Refuse what the float32 of Quant nodes, and the float64 between, do not hold."""
+    kinds = [("the inputs of fc1", network.dense_input, FLOAT32_BITS)]
+    for layer in network.layers:
+        kinds.append((f"the sums of {layer.name}", layer.accum_type, FLOAT64_BITS))
+        kinds.append((f"the results of {layer.name}", layer.output_type, FLOAT32_BITS))
+    for what, kind, most in kinds:
+        if kind.width > most:
+            asked = FixedType(16, min(kind.integer, 16)).bare
+            raise ValueError(
+                f"{what} are {kind.bare}, more than the {most} bits that QONNX computes exactly: make the "
+                f'network with fewer, such as precision="auto:16" or "{asked}"'
+            )
 
 
 def _check_saturates(what: str, kind: FixedType, reach: Reach) -> None:
