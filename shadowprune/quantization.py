@@ -276,7 +276,8 @@ def assemble(
         if accum.width > MAX_SUM_BITS:
             raise ValueError(
                 f"layer {name}: an exact sum of {len(w)} products of {x.bare} and {chosen.weight.bare} needs "
-                f"{accum.width} bits, more than {MAX_SUM_BITS}: ask for fewer bits"
+                f"{accum.width} bits, more than {MAX_SUM_BITS}: ask for fewer bits, such as "
+                'precision="auto:16"'
             )
         result = chosen.result or accum
         output = chosen.output or result
@@ -352,8 +353,9 @@ def _input_stage(network: NetworkLike, ranges: Ranges | None, precision: Precisi
     if wide.width > MAX_INPUT_BITS:
         small, large = ranges.column_max[live].min(), ranges.column_max[live].max()
         raise ValueError(
-            f"X has columns up to {small:.3g} and {large:.3g}: an input type for both needs {wide.width} "
-            f"bits, more than {MAX_INPUT_BITS}; bring them to more similar units"
+            f"X has columns up to {small:.3g} and {large:.3g}: an input type of fc1 for both, {wide.bare}, "
+            f"needs {wide.width} bits, more than {MAX_INPUT_BITS}; bring them to more similar units, or ask "
+            f'for fewer bits than "auto:{bits}"'
         )
     return InputStage(wide, np.zeros(len(shifts)), shifts, FixedType(bits, 1))
 

@@ -47,7 +47,8 @@ class LayerResources:
     luts : int or None
         da4ml's estimate for the logic unrolled completely, if the network is in fixed point.
     stages : int or None
-        Stages of its pipeline, five adders in a row each.
+        Stages it adds to the pipeline, five adders in a row each; 0 if its adders fit into the stage that the
+        layer before began.
     """
 
     name: str
@@ -123,7 +124,8 @@ def resources(network: Network | FixedNetwork, reuse_factor: int | Sequence[int]
         Bits, LUTs and stages are those of a `FixedNetwork`, from `shadowprune.quantize`.
     reuse_factor : int or sequence of int, default=1
         How often one multiplier is used per row, in all dense layers or in each. It decides the multipliers
-        only: LUTs and stages are those of the logic unrolled completely.
+        only: LUTs and stages are those of the logic unrolled completely. Any number is counted, also those
+        that `shadowprune.emit.hls4ml` refuses with ``strategy="Resource"`` as not fitting a layer's widths.
 
     Returns
     -------

@@ -191,7 +191,8 @@ def test_columns_too_different_for_one_input():
     net = network((4,))
     net.weights[0][0] *= 1e-14
     with pytest.raises(
-        ValueError, match=r"X has columns up to 0.0\d+ and 1e\+17: .* needs \d+ bits, more than 53"
+        ValueError,
+        match=r"X has columns up to 0.0\d+ and 1e\+17: .* of fc1 for both, fixed<.* needs \d+ bits, more",
     ):
         sp.quantize(net, X=X)
 

@@ -185,13 +185,14 @@ def _check(network: FixedNetwork) -> None:
     sum_ranges(network)
     if network.dense_input.width > MAX_PORT_BITS:
         raise ValueError(
-            f"inputs of {network.dense_input.width} bits are more than {MAX_PORT_BITS}: ask for fewer"
+            f"the inputs of fc1, {network.dense_input.bare}, have more than {MAX_PORT_BITS} bits: ask "
+            'quantize for fewer, such as precision="auto:16"'
         )
     for layer in network.layers:
         if layer.weight_type.width > MAX_WEIGHT_BITS:
             raise ValueError(
                 f"layer {layer.name}: da4ml takes weights of at most {MAX_WEIGHT_BITS} bits, "
-                f"got {layer.weight_type}"
+                f'got {layer.weight_type.bare}: ask quantize for fewer, such as precision="auto:16"'
             )
         for kind in (layer.result_type, layer.output_type):
             if kind.rounding == "RND_CONV":
