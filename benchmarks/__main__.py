@@ -22,6 +22,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="every peer, little statistics: no result")
     parser.add_argument("--repetitions", type=int, help="default 9, with --quick 2")
     parser.add_argument("--prototype", type=Path, metavar="FILE.so", help="an external C loop to measure too")
+    parser.add_argument("--peers", nargs="+", help="of the training part, by name")
     parser.add_argument("--cases", nargs="+", help="of the training part, by name")
     parser.add_argument("--batch-sizes", type=int, nargs="+", help="of the training part")
     parser.add_argument("--threads", type=int, nargs="+", help="of the training part")
@@ -67,6 +68,7 @@ def main() -> None:
                     cases=options.cases,
                     batches=options.batch_sizes,
                     threads=options.threads,
+                    names=options.peers,
                 ):
                     records += found
                     tables.save(folder, part, about, records)  # all so far: it takes long

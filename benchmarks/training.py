@@ -59,7 +59,7 @@ WIDER = (
     "PyTorch fused Adam",
     "PyTorch compile, fused",
 )
-CURVE = (5, 8, 13, 16, 20, 24, 29, 32, 37, 40, 45, 48, 53, 56, 64, 72, 80, 96, 112, 128)
+CURVE = (5, 8, 13, 16, 24, 29, 32, 45, 48, 64, 72, 96, 128)
 CASES: tuple[Case, ...] = (
     Case("paper", PAPER, (32, 128, 256, 1024, 4096, 8192)),
     Case("4x256", (40, 256, 256, 256, 256, 1), (1024,), WIDER, rows=16384),
@@ -213,12 +213,15 @@ def run(
     cases: Sequence[str] | None = None,
     batches: Sequence[int] | None = None,
     threads: Sequence[int] | None = None,
+    names: Sequence[str] | None = None,
 ) -> Iterator[list[tables.Record]]:
     """Measure and print every case, batch by batch; one record per peer and number of threads."""
     chosen = [case for case in (QUICK if quick else CASES) if not cases or case.name in cases]
     with ExitStack() as stack:
         workers: dict[tuple[Entry, int], Worker] = {}
         for entry in with_prototype(prototype):
+            if names and entry.name not in names:
+                continue
             vector = WIDTHS[entry.isa or _core.isas()[-1]]
             counts = entry.threads if entry.name == OURS or not quick else entry.threads[:1]
             for count in counts:
