@@ -22,6 +22,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="every peer, little statistics: no result")
     parser.add_argument("--repetitions", type=int, help="default 9, with --quick 2")
     parser.add_argument("--prototype", type=Path, metavar="FILE.so", help="an external C loop to measure too")
+    parser.add_argument("--remark", help="a sentence for the page, about the circumstances")
+    parser.add_argument("--add", action="store_true", help="to the training cases measured before")
     parser.add_argument("--peers", nargs="+", help="of the training part, by name")
     parser.add_argument("--cases", nargs="+", help="of the training part, by name")
     parser.add_argument("--batch-sizes", type=int, nargs="+", help="of the training part")
@@ -43,6 +45,8 @@ def main() -> None:
     from . import footprint, inference, machine, method, peak, report, tables, training
 
     about = machine.describe()
+    if options.remark:
+        about["remark"] = options.remark
     print(
         f"{about['processor']} ({about['processor_family']}), {about['processors']} processors, "
         f"{about['instruction_set']}, {about['compiler']}"
@@ -60,7 +64,8 @@ def main() -> None:
             print(f"\n{part}", flush=True)
             begin = time.perf_counter()
             if part == "training":
-                records = []
+                before = tables.load(folder, part) if options.add else None
+                records = before[1] if before else []
                 for found in training.run(
                     library,
                     **usual,
@@ -70,7 +75,8 @@ def main() -> None:
                     threads=options.threads,
                     names=options.peers,
                 ):
-                    records += found
+                    again = {(r["case"], r["batch_size"]) for r in found}
+                    records = [r for r in records if (r["case"], r["batch_size"]) not in again] + found
                     tables.save(folder, part, about, records)  # all so far: it takes long
             elif part == "inference":
                 records = inference.run(library, **usual)

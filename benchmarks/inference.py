@@ -58,7 +58,7 @@ class Subject:
         module, _, name = line.target.partition(":")
         self.predictor = getattr(import_module(module), name)(1)
         core: Any = import_module("shadowprune._core")
-        self.peak = Peak(peak_library, WIDTHS[core.isas()[-1]], 1)
+        self.peak = Peak(peak_library, WIDTHS[core.isas()[-1]])
 
     def start(self, task: Task) -> list[str]:
         """Take the network; which methods there are."""

@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 SOURCE = Path(__file__).with_name("peak.c")
@@ -39,30 +38,23 @@ def build(directory: Path) -> Path:
 
 
 class Peak:
-    """GFLOP/s of `threads` processors that do nothing but multiply and add vectors of `width` bytes."""
+    """GFLOP/s of a processor that does nothing but multiply and add vectors of `width` bytes."""
 
-    def __init__(self, library: Path, width: int, threads: int) -> None:
+    def __init__(self, library: Path, width: int) -> None:
         self.loop = getattr(ctypes.CDLL(str(library)), f"peak_{width}")
         self.loop.restype = ctypes.c_float
         start = ctypes.c_float * CHAINS
         self.loop.argtypes = [ctypes.c_long, ctypes.c_float, ctypes.c_float, start]
         self.start = start(*range(CHAINS))
-        self.threads = threads
         self.flop = 2 * CHAINS * width / 4  # of one turn
-        self.pool = ThreadPoolExecutor(threads)
         self.turns = 100_000
-        self.turns = max(1000, int(BURST * 1e9 * self._burst() / threads / self.flop))
+        self.turns = max(1000, int(BURST * 1e9 * self._burst() / self.flop))
 
     def _burst(self) -> float:
-        arguments = (self.turns, 0.999, 1e-3, self.start)
         begin = time.perf_counter()
-        if self.threads == 1:
-            self.loop(*arguments)
-        else:  # ctypes lets go of the GIL
-            for done in [self.pool.submit(self.loop, *arguments) for _ in range(self.threads)]:
-                done.result()
-        return self.threads * self.turns * self.flop / (time.perf_counter() - begin) / 1e9
+        self.loop(self.turns, 0.999, 1e-3, self.start)
+        return self.turns * self.flop / (time.perf_counter() - begin) / 1e9
 
     def measure(self) -> float:
-        """The best of a few short bursts, in GFLOP/s of all threads together."""
+        """The best of a few short bursts, in GFLOP/s."""
         return max(self._burst() for _ in range(BURSTS))

@@ -61,7 +61,7 @@ def _machine(about: Record) -> list[str]:
         f"{about['compiler']}; {packages}. "
         f"Kernels chosen by the libraries: {chosen}. "
         f"Measured {about['date']} with `{about['command']}`, load average "
-        f"{about['load_at_start']} at the start.",
+        f"{about['load_at_start']} at the start. {about.get('remark', '')}".rstrip(),
         "",
     ]
 
@@ -295,9 +295,9 @@ How it is measured. Each library and each number of threads has a process of its
 processors as it has threads; one works at a time. Repetitions are interleaved (A B C A B C), for the clock
 drifts, and a ratio compares times of one repetition; both minimum and median are stored. The FMA peak is
 measured by a C loop of twelve independent multiply-add chains ([peak.c](../benchmarks/peak.c)) before and
-after each repetition, in the same process. A training step is counted as six operations per parameter and
-row, inference as two; the gradient of the inputs, which nobody computes, is among them by custom, so of the
-40-64-64-64-64-1 network's counted operations 93 % are done.
+after each repetition, in the same process; that of two threads is twice as much. A training step is counted
+as six operations per parameter and row, inference as two; the gradient of the inputs, which nobody
+computes, is among them by custom, so of the 40-64-64-64-64-1 network's counted operations 93 % are done.
 
 What flatters whom. NumPy's and PyTorch's BLAS choose their kernels by the processor they recognise; which
 ones, stands below. PyTorch eager pays for Python at every step, which is how it is used; `torch.compile`
@@ -393,9 +393,10 @@ def _whole(axes: Sequence[Any], records: Sequence[Record]) -> None:
     axes[0].set_xlabel("Nodes to keep")
     axes[0].set_ylabel("Seconds")
     axes[0].set_title("30 epochs, one thread", fontsize=12)
-    _bars(axes[1], [group("", "figure 1", None)])
-    axes[1].set_xticks([-0.2, 0.2], ["all\nof it", "originals\nonly"], fontsize=10)
-    axes[1].set_title("Figure 1, all cores", fontsize=12)
+    if len(axes) > 1:
+        _bars(axes[1], [group("", "figure 1", None)])
+        axes[1].set_xticks([-0.2, 0.2], ["all\nof it", "originals\nonly"], fontsize=10)
+        axes[1].set_title("Figure 1, all cores", fontsize=12)
     axes[0].bar(0, 0, color=STYLES[OURS][0], label="shadowprune: one training")
     axes[0].bar(0, 0, color=TORCH, label="PyTorch: train, prune, fine-tune")
     axes[0].legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), fontsize=10)
@@ -413,9 +414,10 @@ def draw(directory: Path, documents: dict[str, tuple[Record, list[Record]]]) -> 
     method = documents.get("method")
     with style():
         figure = matplotlib.figure.Figure(figsize=(12 if method else 6.5, 5.2), layout="constrained")
-        axes = figure.subplots(
-            1, 3 if method else 1, squeeze=False, width_ratios=[5, 3, 1.3] if method else None
-        )
+        ratios = [5.0, 3.0] if method else [5.0]
+        if method and any(r["part"] == "figure 1" for r in method[1]):
+            ratios.append(1.3)
+        axes = figure.subplots(1, len(ratios), squeeze=False, width_ratios=ratios)
         _speed(axes[0, 0], records)
         if method:
             _whole(axes[0, 1:], method[1])

@@ -20,7 +20,7 @@ class Sample:
     """One repetition of one peer."""
 
     seconds: float  # of one training over the rows
-    peak: float  # GFLOP/s, before and after it
+    peak: float  # GFLOP/s of one processor, before and after it
     idle: float  # processor seconds the worker used since the sample before, while others were measured
 
 
@@ -30,7 +30,7 @@ class Trainee:
     def __init__(self, target: str, threads: int, peak_library: Path, vector: int) -> None:
         module, _, name = target.partition(":")
         self.peer = getattr(import_module(module), name)(threads)
-        self.peak = Peak(peak_library, vector, threads)
+        self.peak = Peak(peak_library, vector)
         self.left = time.process_time()
 
     def start(self, task: Task, order: I32) -> float:

@@ -151,7 +151,7 @@ def summarise(
     records = []
     for (entry, threads), list_ in samples.items():
         seconds = np.array([s.seconds for s in list_]) / entry.trainings
-        peak = np.array([s.peak for s in list_])
+        peak = threads * np.array([s.peak for s in list_])
         speed = flop_per_row * rows / seconds / 1e9
         record: tables.Record = {
             "case": case.name,

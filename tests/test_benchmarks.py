@@ -124,7 +124,7 @@ def test_worker_says_what_is_missing():
 
 @pytest.mark.parametrize("width", [16, 32, 64])
 def test_peak_loop_computes_every_chain(tmp_path, width):
-    loop = peak.Peak(peak.build(tmp_path), width, 1)
+    loop = peak.Peak(peak.build(tmp_path), width)
     expected = width / 4 * sum(0.5 * k + 0.25 for k in range(peak.CHAINS))
     assert loop.loop(1, 0.5, 0.25, loop.start) == pytest.approx(expected)
     assert loop.measure() > 0
@@ -199,3 +199,10 @@ def test_method_names_the_budget_it_misses():
     assert "| 76 (30 %) | theirs | 90 | 1.00 | 0.80000 | – | – |" in report.page(
         {"method": (machine_, records)}
     )
+
+
+def test_published_page_is_what_was_measured():
+    found = {part: tables.load(ROOT / "docs" / report.FOLDER, part) for part in report.PARTS}
+    assert found["training"] and found["inference"] and found["method"]
+    documents = {part: document for part, document in found.items() if document is not None}
+    assert (ROOT / "docs" / report.PAGE).read_text(encoding="utf-8") == report.page(documents)
