@@ -8,7 +8,6 @@ estimate beside yosys. Tables and figure go into --out; those of the documentati
 from __future__ import annotations
 
 import argparse
-import csv
 import re
 import shutil
 import subprocess
@@ -20,8 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import shadowprune as sp
+from shadowprune._files import written
 from shadowprune.emit._da4ml import trace
-from shadowprune.scan import written
+
+from .tables import write_csv
 
 HIDDEN = (64, 64, 64, 64)
 FRACTIONS = (1.0, 0.7, 0.5, 0.3, 0.1)
@@ -177,10 +178,7 @@ def save(path: Path, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     for row in rows:
         found.append(row)
         print("  ".join(f"{key}={value}" for key, value in row.items()), flush=True)
-    with written(path) as draft, draft.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, found[0].keys(), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(found)
+    write_csv(path, list(found[0]), found)
     return found
 
 

@@ -15,7 +15,6 @@ per seed, and ``fixed_point_bits.csv``, one line per project. About half an hour
 from __future__ import annotations
 
 import argparse
-import csv
 import dataclasses
 import itertools
 import platform
@@ -33,7 +32,8 @@ from tqdm import tqdm
 
 import shadowprune as sp
 from shadowprune.fixedpoint import FixedNetwork, FixedType
-from shadowprune.scan import written
+
+from .tables import write_csv
 
 BUDGETS = (1.0, 0.7, 0.5, 0.3, 0.1)
 BITS = (6, 8, 12)
@@ -66,7 +66,7 @@ def train(
                 "auc": round(float(roc_auc_score(jets["y_test"], score)), 5),
             }
         )
-        write(out / "fixed_point_trained.csv", rows)
+        write_csv(out / "fixed_point_trained.csv", list(rows[0]), rows)
     return kept
 
 
@@ -136,14 +136,6 @@ def compare(
         }
 
 
-def write(path: Path, rows: list[dict[str, Any]]) -> None:
-    """A CSV file, whole or as it was."""
-    with written(path) as draft, open(draft, "w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
-
-
 def main() -> int:
     """Both tables; 1 if a single logit differs."""
     parser = argparse.ArgumentParser(
@@ -164,7 +156,7 @@ def main() -> int:
     rows: list[dict[str, Any]] = []
     for row in compare(networks, np.ascontiguousarray(test.data[: options.jets]), options.backend):
         rows.append(row)
-        write(options.out / "fixed_point_bits.csv", rows)
+        write_csv(options.out / "fixed_point_bits.csv", list(rows[0]), rows)
     train(jets, range(1, options.seeds), options.max_iter, options.out, trained)
     wrong = sum(row["mismatches"] for row in rows)
     print(f"{len(rows)} projects, {options.jets} jets each: {wrong} mismatches")

@@ -32,10 +32,12 @@ from sklearn.preprocessing import StandardScaler
 
 from shadowprune import ShadowClassifier, metrics, plots
 from shadowprune._extras import require
+from shadowprune._files import written
 from shadowprune.datasets import load_hbb
-from shadowprune.scan import mean_spread, written
+from shadowprune.scan import mean_spread
 
-from .jets import samples, write_csv
+from .jets import samples
+from .tables import write_csv
 
 KEPT = (20, 10, 5)
 N_RANKED = 20_000  # jets that the two rankings which take long are given

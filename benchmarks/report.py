@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from shadowprune.scan import written
+from shadowprune._files import written
 
 from . import tables
 from .peers import OURS

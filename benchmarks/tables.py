@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from shadowprune.scan import written
+from shadowprune._files import written
 
 Record = dict[str, Any]
 
@@ -25,10 +25,17 @@ def save(directory: Path, name: str, machine: Record, records: Sequence[Record])
     columns = list(
         dict.fromkeys(key for r in records for key, value in r.items() if not isinstance(value, list))
     )
-    with written(directory / f"{name}.csv") as path, open(path, "w", newline="") as stream:
-        table = csv.DictWriter(stream, columns, extrasaction="ignore", lineterminator="\n")
+    rows = [{key: rounded(r[key]) for key in columns if key in r} for r in records]
+    write_csv(directory / f"{name}.csv", columns, rows)
+
+
+def write_csv(path: Path, columns: Sequence[str], records: Sequence[Record]) -> None:
+    """Records as a table, complete or not at all; the directory is made if missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written(path) as draft, open(draft, "w", newline="", encoding="utf-8") as stream:
+        table = csv.DictWriter(stream, columns, lineterminator="\n")
         table.writeheader()
-        table.writerows([{key: rounded(value) for key, value in r.items()} for r in records])
+        table.writerows(records)
 
 
 def rounded(value: Any) -> Any:

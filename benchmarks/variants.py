@@ -13,10 +13,13 @@ from typing import Any
 
 from shadowprune import plots
 from shadowprune._extras import require
-from shadowprune.scan import mean_spread, node_counts, train_budgets, workers, written
+from shadowprune._files import written
+from shadowprune.parallel import workers
+from shadowprune.scan import mean_spread, node_counts, train_budgets
 from shadowprune.shadow import METHODS
 
-from .jets import samples, write_csv
+from .jets import samples
+from .tables import write_csv
 
 HIDDEN = (64, 64, 64, 64)
 FRACTIONS = (0.5, 0.3, 0.2, 0.1, 0.05)

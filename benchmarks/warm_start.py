@@ -26,7 +26,8 @@ from scipy.stats import rankdata
 from shadowprune import Network, ShadowClassifier, metrics
 from shadowprune.scan import mean_spread
 
-from .jets import samples, write_csv
+from .jets import samples
+from .tables import write_csv
 
 WIDTHS = (40, 64, 64, 64, 64, 1)
 KEPT = (0.7, 0.5, 0.3, 0.2)

@@ -58,7 +58,7 @@ class Line(NamedTuple):
 
 def write(directory: Path, left: Sequence[Line], right: Sequence[Line], n_background: int) -> None:
     """Draw ``figure1.png`` and ``figure1.pdf``, write ``figure1.csv``."""
-    from shadowprune.scan import written
+    from shadowprune._files import written
 
     with written(directory / "figure1.csv") as path, open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

@@ -1,16 +1,33 @@
-"""npz files with a JSON header: whole or absent when written, no pickle when read."""
+"""Files that appear whole or not at all, and npz files with a JSON header, read without pickle."""
 
 from __future__ import annotations
 
 import json
 import os
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+@contextmanager
+def written(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A name beside `path`: the file takes its place when the block ends well, and goes when it does not.
+
+    The suffix is that of `path`. Unlike tempfile's, the file is as readable as any other.
+    """
+    path = Path(path)
+    part = path.with_name(f".{path.stem}.{token_hex(4)}{path.suffix}")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def save_npz(
@@ -29,17 +46,9 @@ def save_npz(
     arrays : dict of ndarray
     """
     path = Path(path)
-    part = path.with_name(f"{path.name}.{token_hex(4)}.part")
     text = np.array(json.dumps({"format": kind, "version": 1, **header}))
-    with open(part, "xb") as file:  # not a NamedTemporaryFile: that one nobody else may read
-        try:
-            np.savez(file, header=text, **arrays)  # type: ignore[arg-type]
-            file.close()
-            os.replace(part, path)
-        except BaseException:
-            file.close()
-            os.unlink(part)
-            raise
+    with written(path) as part, open(part, "xb") as file:  # savez would give a bare name a suffix
+        np.savez(file, header=text, **arrays)  # type: ignore[arg-type]
     return path
 
 

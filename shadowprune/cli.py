@@ -332,8 +332,9 @@ def _train(options: argparse.Namespace) -> None:
     import numpy as np
 
     from shadowprune import Budget, Network, ShadowClassifier
+    from shadowprune._files import written
     from shadowprune._tables import split
-    from shadowprune.scan import given, written
+    from shadowprune.scan import given
 
     kind, amount, rest = _chosen(options, 0.7)
     everything = amount is None and rest["inputs"] is None

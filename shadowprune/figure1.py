@@ -23,9 +23,10 @@ from typing import Any, Literal
 import numpy as np
 
 from shadowprune._extras import require
+from shadowprune._files import written
 from shadowprune.metrics import background_rejection
 from shadowprune.parallel import workers
-from shadowprune.scan import budget_table, node_counts, progress_step, seed_list, train_budgets, written
+from shadowprune.scan import budget_table, node_counts, progress_step, seed_list, train_budgets
 
 __all__ = ["FRACTIONS", "run", "table", "versions"]
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shadowprune._extras import require
+from shadowprune._files import written
 from shadowprune.metrics import background_rejection
 from shadowprune.parallel import side_by_side, workers
 
-__all__ = ["Run", "node_counts", "scan", "seed_list", "train_budgets", "written"]
+__all__ = ["Run", "node_counts", "scan", "seed_list", "train_budgets"]
 
 COLUMNS = ("nodes_kept", "widths", "seed", "auc", "rejection_50", "rejection_70", "seconds")
 
@@ -53,17 +53,6 @@ class Run:
             **{k: v if np.isfinite(v) else None for k, v in rejections.items()},
             "seconds": round(self.seconds, 3),
         }
-
-
-@contextmanager
-def written(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path`, renamed to it when the block ends well and removed when it does not."""
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def seed_list(seeds: int | Sequence[int]) -> list[int]:

@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
+from shadowprune._files import written
 from shadowprune.datasets import (
     FEATURE_NAMES,
     VARIABLES,
@@ -24,7 +25,7 @@ from shadowprune.datasets import (
 )
 from shadowprune.datasets._pack import round_bits
 from shadowprune.datasets.detector import Measured, Particles, perigee
-from shadowprune.datasets.sample_io import atomic, read_sample, write_sample
+from shadowprune.datasets.sample_io import read_sample, write_sample
 
 
 def massless(pt, y, phi):
@@ -559,7 +560,7 @@ def test_chunks_of_another_recipe_are_not_used(tmp_path):
 
 def test_a_failing_write_leaves_nothing(tmp_path):
     def fail():
-        with atomic(tmp_path / "file.npz") as temporary:
+        with written(tmp_path / "file.npz") as temporary:
             temporary.write_bytes(b"half")
             raise Interrupted
 

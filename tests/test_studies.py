@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # benchmarks/ is not part of the package
 
-from benchmarks import inputs, jets, variants, warm_start
+from benchmarks import inputs, jets, tables, variants, warm_start
 from shadowprune.datasets import load_hbb
 
 
@@ -97,5 +97,5 @@ def test_tables_and_figure(tmp_path):
     ]
     variants.draw(runs, tmp_path / "variants.png")
     assert (tmp_path / "variants.png").read_bytes()[:4] == b"\x89PNG"
-    jets.write_csv(tmp_path / "new" / "a.csv", ["nodes", "auc"], [{"nodes": 3, "auc": 0.5}])
+    tables.write_csv(tmp_path / "new" / "a.csv", ["nodes", "auc"], [{"nodes": 3, "auc": 0.5}])
     assert (tmp_path / "new" / "a.csv").read_text().split() == ["nodes,auc", "3,0.5"]

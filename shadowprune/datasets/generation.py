@@ -25,9 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._extras import require
+from .._files import written
 from ._split import TEST_FRACTION, is_test, shuffled_order
 from .detector import Detector
-from .sample_io import SUFFIXES, atomic, write_sample
+from .sample_io import SUFFIXES, write_sample
 from .variables import FEATURE_NAMES
 
 __all__ = ["generate"]
@@ -101,7 +102,7 @@ def _make(task: _Task, on_jets: Callable[[int], Any] = _report, banner: bool = F
         task.kind, task.n_jets, seed, detector=task.detector, on_jets=on_jets, banner=banner
     )
     extras: Any = chunk.extras
-    with atomic(task.path) as temporary:
+    with written(task.path) as temporary:
         np.savez(
             temporary,
             recipe=np.array(task.recipe()),

@@ -6,51 +6,22 @@ provenance as JSON.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import pathlib
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._extras import require
+from .._files import written
 from .variables import FEATURE_NAMES, VARIABLES
 
-__all__ = ["SUFFIXES", "atomic", "read_sample", "write_sample"]
+__all__ = ["SUFFIXES", "read_sample", "write_sample"]
 
 SUFFIXES = (".h5", ".hdf5", ".npz")
-
-
-@contextlib.contextmanager
-def atomic(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
-    """A temporary path beside `path` that takes its place when the block ends without error.
-
-    Parameters
-    ----------
-    path : path-like
-        Where the finished file belongs.
-
-    Yields
-    ------
-    pathlib.Path
-        An empty file with the suffix of `path`.
-    """
-    path = pathlib.Path(path)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    try:
-        yield pathlib.Path(name)
-        # mkstemp makes private files; give what an ordinary open() would have given.
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(name, 0o666 & ~mask)
-        os.replace(name, path)
-    finally:
-        pathlib.Path(name).unlink(missing_ok=True)
 
 
 def _suffix(path: str | os.PathLike[str]) -> str:
@@ -89,7 +60,7 @@ def write_sample(
     text = json.dumps(provenance, indent=1)
     if _suffix(path) == ".npz":
         arrays: Any = {name: values for name, (values, _) in columns.items()}
-        with atomic(path) as temporary:
+        with written(path) as temporary:
             np.savez_compressed(
                 temporary,
                 data=np.asfortranarray(data),
@@ -101,7 +72,7 @@ def write_sample(
         return
     h5py = require("h5py", "generate")
     packed = {"compression": "gzip", "shuffle": True}
-    with atomic(path) as temporary, h5py.File(temporary, "w") as file:
+    with written(path) as temporary, h5py.File(temporary, "w") as file:
         file.attrs["provenance"] = text
         file.attrs["feature_names"] = list(FEATURE_NAMES)
         group = file.create_group("variables")

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..scan import written
+from .._files import written
 
 __all__ = ["check_directory", "check_file", "project", "write_golden", "written"]
 
