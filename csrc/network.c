@@ -72,6 +72,15 @@ void sp_net_forward(const sp_net *net, const float *x, int64_t x_stride, int row
     }
 }
 
+void sp_net_outputs(const sp_net *net, const float *block, int rows, float *z)
+{
+    const int last = net->layout.n_layers, n_out = net->layout.width[last];
+    const float *out = block + net->output[last];
+    for (int r = 0; r < rows; r++)
+        for (int j = 0; j < n_out; j++)
+            z[(int64_t)r * n_out + j] = out[(int64_t)r * net->stride[last] + j];
+}
+
 /* dL/dV of layer l from d (rows, width[l]) and the layer's inputs h (rows, width[l-1]). */
 static void weight_gradient(const sp_net *net, int l, const float *h, int64_t h_stride, int rows, float *block,
                             float *grads, bool add)
@@ -250,10 +259,7 @@ sp_status sp_forward(sp_model *model, const float *params, const float *gates, c
             in_stride = net->stride[0];
         }
         sp_net_forward(net, in, in_stride, n, block);
-        for (int r = 0; r < n; r++)
-            memcpy(z + (first + r) * n_out,
-                   block + net->output[layout->n_layers] + (int64_t)r * net->stride[layout->n_layers],
-                   4 * (size_t)n_out);
+        sp_net_outputs(net, block, n, z + first * n_out);
     }
     sp_restore_subnormals(state);
     if (keep) {

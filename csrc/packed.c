@@ -133,11 +133,21 @@ void sp_net_gate_gradient(const sp_net *net, const float *gates, float *grad, do
             double sum = 0;
             for (int j = 0; j < layout->width[l]; j += panel) {
                 const int64_t at = net->weight[l] + (int64_t)j * n_in + (int64_t)k * panel;
-                sum += net->kernels->gate_gradient(panel, gates ? gates[first + k] : 1.0f, net->w + at, grad + at);
+                sum += net->kernels->gate_gradient(panel, net->w + at, grad + at, 1, 0, gates ? gates[first + k] : 1.0f,
+                                                   grad + at);
             }
             u[first + k] = sum;
         }
     }
+}
+
+/* Points a job at the parameters from `at` on. */
+static void place_job(sp_update_job *job, const sp_net *net, int64_t at, const float *grads, float *m, float *v)
+{
+    job->w = net->w + at;
+    job->grad = grads + at;
+    job->m = m + at;
+    job->v = v + at;
 }
 
 void sp_net_update_piece(sp_net *net, const sp_rule *rule, float keep, const float *gates, const float *grads,
@@ -148,34 +158,23 @@ void sp_net_update_piece(sp_net *net, const sp_rule *rule, float keep, const flo
     const int gate = net->layout.gate[l - 1] + first;
     for (int k = 0; u && k < rows; k++)
         u[gate + k] = 0;
+    sp_update_job job = {
+        .rows = rows,
+        .n = panel,
+        .n_grads = n_grads,
+        .grad_stride = net->n_packed,
+        .keep = keep,
+        .gate = gates ? gates + gate : NULL,
+        .u = u ? u + gate : NULL,
+    };
     for (int j = 0; j < n_out; j += panel) {
-        const int64_t at = net->weight[l] + (int64_t)j * n_in + (int64_t)first * panel;
-        net->kernels->update(rule, &(sp_update_job){
-                                       .rows = rows,
-                                       .n = panel,
-                                       .w = net->w + at,
-                                       .m = m + at,
-                                       .v = v + at,
-                                       .grad = grads + at,
-                                       .n_grads = n_grads,
-                                       .grad_stride = net->n_packed,
-                                       .keep = keep,
-                                       .gate = gates ? gates + gate : NULL,
-                                       .u = u ? u + gate : NULL,
-                                   });
+        place_job(&job, net, net->weight[l] + (int64_t)j * n_in + (int64_t)first * panel, grads, m, v);
+        net->kernels->update(rule, &job);
     }
-    if (first == 0) {
-        const int64_t at = net->bias[l];
-        net->kernels->update(rule, &(sp_update_job){
-                                       .rows = 1,
-                                       .n = round_up(n_out, panel),
-                                       .w = net->w + at,
-                                       .m = m + at,
-                                       .v = v + at,
-                                       .grad = grads + at,
-                                       .n_grads = n_grads,
-                                       .grad_stride = net->n_packed,
-                                       .keep = 1,
-                                   });
+    if (first == 0) { /* the bias: one row, no gate, no decay */
+        job = (sp_update_job){
+            .rows = 1, .n = round_up(n_out, panel), .n_grads = n_grads, .grad_stride = net->n_packed, .keep = 1};
+        place_job(&job, net, net->bias[l], grads, m, v);
+        net->kernels->update(rule, &job);
     }
 }

@@ -103,6 +103,9 @@ void sp_net_fold_piece(const sp_net *net, const float *gates, bool transpose, in
 /* Outputs of rows of x (row stride) through all layers into the block. */
 void sp_net_forward(const sp_net *net, const float *x, int64_t x_stride, int rows, float *block);
 
+/* z (rows, width[L]) of the last forward pass through the block. */
+void sp_net_outputs(const sp_net *net, const float *block, int rows, float *z);
+
 /* From dL/dz in the block's last layer: grad [+]= dL/dv. The block's outputs are overwritten. */
 void sp_net_backward(const sp_net *net, const float *x, int64_t x_stride, int rows, float *block, float *grad,
                      bool add);

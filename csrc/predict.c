@@ -7,7 +7,6 @@
 
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
 
 struct sp_predictor {
     sp_net net;
@@ -52,10 +51,7 @@ sp_status sp_predict(sp_predictor *predictor, const float *x, int64_t rows, floa
     for (int64_t first = 0; first < rows; first += SP_BLOCK_ROWS) {
         const int n = (int)(rows - first < SP_BLOCK_ROWS ? rows - first : SP_BLOCK_ROWS);
         sp_net_forward(net, x + first * n_in, n_in, n, block);
-        const float *out = block + net->output[last];
-        for (int r = 0; r < n; r++)
-            for (int j = 0; j < n_out; j++)
-                z[(first + r) * n_out + j] = out[(int64_t)r * net->stride[last] + j];
+        sp_net_outputs(net, block, n, z + first * n_out);
     }
     sp_restore_subnormals(state);
     free(atomic_exchange(&predictor->spare, block));

@@ -64,6 +64,12 @@ static double linear(const sp_cost *cost, int i)
     return cost && cost->linear ? cost->linear[i] : has_pairs(cost) ? 0 : 1;
 }
 
+/* dC/dg of a gate, price being that of a node of each layer. */
+static double slope_of_cost(const sp_cost *cost, const double *price, int i)
+{
+    return linear(cost, i) + (has_pairs(cost) ? price[cost->layer[i]] : 0);
+}
+
 static double pairs(const sp_cost *cost, const double *width)
 {
     double sum = 0;
@@ -196,11 +202,11 @@ void sp_gates_backward(sp_family family, int n, const double *gate, const sp_cos
         dscore[i] = slope_at(family, gate[i]);
     fall = cost ? 0 : dot(n, dscore, NULL);
     for (int i = 0; cost && i < n; i++)
-        fall += dscore[i] * (linear(cost, i) + (products ? price[cost->layer[i]] : 0));
+        fall += dscore[i] * slope_of_cost(cost, price, i);
     const double up = dot(n, dscore, u);
     const double mu = fall > 0 ? up / fall : 0, inverse = 1 / temperature;
     for (int i = 0; i < n; i++)
-        dscore[i] *= (u[i] - (cost ? linear(cost, i) + (products ? price[cost->layer[i]] : 0) : 1) * mu) * inverse;
+        dscore[i] *= (u[i] - slope_of_cost(cost, price, i) * mu) * inverse;
 }
 
 double sp_scores_step(int n, int n_all, double *score, const double *grad, double *velocity, double square,

@@ -179,19 +179,15 @@ class _Run:
         self.finish = max(1, round(STAGE * self.n_steps)) if self.first_stage else 0
         self.step = 0
         self.last = (0.0, 0.0)  # learning rate and weight decay of the last step
+        self.trainer = _core.Trainer(
+            network.widths, network.activation, settings.loss, settings.optimizer, settings.batch_size,
+            threads=settings.threads,
+        )  # fmt: skip
         zeros = np.zeros_like(network.params)
-        self.trainer = self._trainer(network, network.params, zeros, zeros, 0)
+        self.trainer.set_state(network.params, zeros, zeros, 0)
         if self.soft and shadow:
             groups = [(g.index, g.scores, g.constraint.kernel, g.rate) for g in shadow.groups]
             self.trainer.set_shadow(groups, shadow.family, shadow.method)
-
-    def _trainer(self, network: Network, params: F32, m: F32, v: F32, step: int) -> _core.Trainer:
-        s = self.settings
-        trainer = _core.Trainer(
-            network.widths, network.activation, s.loss, s.optimizer, s.batch_size, threads=s.threads
-        )
-        trainer.set_state(params, m, v, step)
-        return trainer
 
     def network(self) -> Network:
         """The network as it stands."""

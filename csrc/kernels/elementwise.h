@@ -209,16 +209,6 @@ static void gather(int rows, int n, const float *x, const int32_t *order, float 
     }
 }
 
-static double gate_gradient(int n, float g, const float *w, float *grad)
-{
-    f16 sum = {0};
-    for (int j = 0; j < n; j += 16) {
-        sum += F16(grad + j) * CF16(w + j);
-        F16(grad + j) *= g;
-    }
-    return sum_lanes(sum);
-}
-
 /* Blocks off the diagonal change places: half x half of them within every 2 half x 2 half. */
 INLINE void swap_blocks(const int half, f16 r[16])
 {
@@ -290,9 +280,8 @@ static void sgd(int64_t n, float *restrict w, const float *restrict grad, float 
     }
 }
 
-/* out = gate sum of n_grads gradients over n floats, n a multiple of 16; returns sum grad w, over 16 lanes. */
-static float total_gradient(int64_t n, const float *w, const float *grad, int n_grads, int64_t stride, float gate,
-                            float *out)
+static float gate_gradient(int64_t n, const float *w, const float *grad, int n_grads, int64_t stride, float gate,
+                           float *out)
 {
     enum { PARTS = 16 / VECTOR };
     float lanes[16] __attribute__((aligned(64)));
@@ -321,8 +310,8 @@ static void update(const sp_rule *rule, const sp_update_job *job)
             const int64_t left = (k + 1) * job->n - i, n = left < step ? left : step;
             const float *grad = job->grad + i;
             if (!direct) {
-                const float along = total_gradient(n, job->w + i, grad, job->n_grads, job->grad_stride,
-                                                   job->gate ? job->gate[k] : 1.0f, total);
+                const float along = gate_gradient(n, job->w + i, grad, job->n_grads, job->grad_stride,
+                                                  job->gate ? job->gate[k] : 1.0f, total);
                 if (job->u)
                     job->u[k] += along;
                 grad = total;
