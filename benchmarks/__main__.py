@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-PARTS = ("training", "inference", "method", "footprint", "report")
+PARTS = ("training", "inference", "whole", "footprint", "report")
 
 
 def arguments() -> argparse.Namespace:
@@ -42,7 +42,7 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     options = arguments()
-    from . import footprint, inference, machine, method, peak, report, tables, training
+    from . import footprint, inference, machine, peak, report, tables, training, whole
 
     about = machine.describe()
     if options.remark:
@@ -80,8 +80,8 @@ def main() -> None:
                     tables.save(folder, part, about, records)  # all so far: it takes long
             elif part == "inference":
                 records = inference.run(library, **usual)
-            elif part == "method":
-                records = method.run(**usual)
+            elif part == "whole":
+                records = whole.run(**usual)
             elif part == "footprint":
                 records = footprint.run(**usual)
             else:

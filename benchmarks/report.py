@@ -14,7 +14,7 @@ from .tables import Record
 
 FOLDER = "benchmarks"  # of the CSV and JSON files, beside the page
 PLOT, CURVE, PAGE = "benchmark.png", "benchmark_widths.png", "benchmarks.md"
-PARTS = ("training", "inference", "method", "footprint")
+PARTS = ("training", "inference", "whole", "footprint")
 AVX2 = f"{OURS}, AVX2"
 
 STYLES = {  # peer -> colour (Okabe and Ito), marker
@@ -194,7 +194,7 @@ def _inference(records: Sequence[Record]) -> list[str]:
     return lines
 
 
-def _method(records: Sequence[Record]) -> list[str]:
+def _whole(records: Sequence[Record]) -> list[str]:
     def rows(part: str) -> list[Record]:
         return [r for r in records if r["part"] == part]
 
@@ -286,7 +286,7 @@ def _footprint(records: Sequence[Record]) -> list[str]:
     ]
 
 
-SECTIONS = {"training": _training, "inference": _inference, "method": _method, "footprint": _footprint}
+SECTIONS = {"training": _training, "inference": _inference, "whole": _whole, "footprint": _footprint}
 
 INTRODUCTION = """# Benchmarks
 
@@ -383,7 +383,7 @@ def _bars(ax: Any, groups: Sequence[tuple[str, float | None, float | None]]) -> 
     ax.set_xlim(-0.5, len(groups) - 0.5)
 
 
-def _whole(axes: Sequence[Any], records: Sequence[Record]) -> None:
+def _whole_axes(axes: Sequence[Any], records: Sequence[Record]) -> None:
     def seconds(who: str, part: str, fraction: float | None) -> float | None:
         found = [r for r in records if r["part"] == part and r["fraction"] == fraction]
         return min((r["seconds_median"] for r in found if r["who"].startswith(who)), default=None)
@@ -413,16 +413,16 @@ def draw(directory: Path, documents: dict[str, tuple[Record, list[Record]]]) -> 
     if "training" not in documents:
         return
     _, records = documents["training"]
-    method = documents.get("method")
+    whole = documents.get("whole")
     with style():
-        figure = matplotlib.figure.Figure(figsize=(12 if method else 6.5, 5.2), layout="constrained")
-        ratios = [5.0, 3.0] if method else [5.0]
-        if method and any(r["part"] == "figure 1" for r in method[1]):
+        figure = matplotlib.figure.Figure(figsize=(12 if whole else 6.5, 5.2), layout="constrained")
+        ratios = [5.0, 3.0] if whole else [5.0]
+        if whole and any(r["part"] == "figure 1" for r in whole[1]):
             ratios.append(1.3)
         axes = figure.subplots(1, len(ratios), squeeze=False, width_ratios=ratios)
         _speed(axes[0, 0], records)
-        if method:
-            _whole(axes[0, 1:], method[1])
+        if whole:
+            _whole_axes(axes[0, 1:], whole[1])
         with written(directory / PLOT) as path:
             figure.savefig(path, dpi=150)
 

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # benchmarks/ is not part of the package
 
-from benchmarks import inference, instructions, machine, method, peak, report, tables, training  # noqa: E402
+from benchmarks import inference, instructions, machine, peak, report, tables, training, whole  # noqa: E402
 from benchmarks.peers import Entry, by_hand, make_task, mean_loss, ours, scikit  # noqa: E402
 from benchmarks.predictors import Line  # noqa: E402
 from benchmarks.trainee import Sample  # noqa: E402
@@ -168,18 +168,18 @@ def test_inference_is_against_the_first_predictor():
     assert (second["ours_faster_min"], second["ours_faster_median"]) == pytest.approx((4.0, 3.0))
 
 
-def test_method_compares_times_of_one_repetition():
-    ours_ = method.summarise("p", "ours", 0.3, 76, [method.Outcome(s, 76, 0.9) for s in (1.0, 2.0, 4.0)])
-    theirs = method.summarise(
-        "p", "theirs", 0.3, 76, [method.Outcome(s, n, 0.8) for s, n in ((3.0, 90), (8.0, 76), (20.0, 90))]
+def test_whole_compares_times_of_one_repetition():
+    ours_ = whole.summarise("p", "ours", 0.3, 76, [whole.Outcome(s, 76, 0.9) for s in (1.0, 2.0, 4.0)])
+    theirs = whole.summarise(
+        "p", "theirs", 0.3, 76, [whole.Outcome(s, n, 0.8) for s, n in ((3.0, 90), (8.0, 76), (20.0, 90))]
     )
-    method.against(ours_, theirs)
+    whole.against(ours_, theirs)
     assert theirs["ratio"] == pytest.approx(4.0)
     assert (ours_["nodes_kept"], theirs["nodes_kept"]) == ("76", "76/90")
     assert theirs["seconds_median"] == 8.0
 
 
-def test_method_names_the_budget_it_misses():
+def test_whole_names_the_budget_it_misses():
     """The page shows asked and kept side by side, whatever a pruner arrives at."""
     machine_ = {
         "processor": "p",
@@ -195,14 +195,14 @@ def test_method_names_the_budget_it_misses():
         "command": "python -m benchmarks",
         "load_at_start": 0.0,
     }
-    records = [method.summarise("one training", "theirs", 0.3, 76, [method.Outcome(1.0, 90, 0.8)])]
+    records = [whole.summarise("one training", "theirs", 0.3, 76, [whole.Outcome(1.0, 90, 0.8)])]
     assert "| 76 (30 %) | theirs | 90 | 1.00 | 0.80000 | – | – |" in report.page(
-        {"method": (machine_, records)}
+        {"whole": (machine_, records)}
     )
 
 
 def test_published_page_is_what_was_measured():
     found = {part: tables.load(ROOT / "docs" / report.FOLDER, part) for part in report.PARTS}
-    assert found["training"] and found["inference"] and found["method"]
+    assert found["training"] and found["inference"] and found["whole"]
     documents = {part: document for part, document in found.items() if document is not None}
     assert (ROOT / "docs" / report.PAGE).read_text(encoding="utf-8") == report.page(documents)
