@@ -42,11 +42,11 @@ if X86:
     ]
 
 INCLUDE = ["csrc", "csrc/kernels"]
-HEADERS = ["csrc/shadowprune.h", "csrc/packed.h", "csrc/team.h", "csrc/groups.h", "csrc/kernels/kernels.h"]
+HEADERS = ["csrc/shadowprune.h", "csrc/packed.h", "csrc/team.h", "csrc/groups.h", "csrc/train.h", "csrc/kernels/kernels.h"]
 KERNEL_PARTS = ["csrc/kernels/table.h", "csrc/kernels/tile.h", "csrc/kernels/elementwise.h"]
 CORE = ["status", "packed", "network", "predict", "shadow", "variants", "loss", "optimizer", "team"]
-CORE += ["groups", "train", "reduce", "fixed", "quantise", "kernels/dispatch"]
-GLUE = ["module", "arrays", "methods", "model", "predictor", "trainer", "fixed"]
+CORE += ["groups", "train", "path", "reduce", "fixed", "quantise", "kernels/dispatch"]
+GLUE = ["module", "arrays", "methods", "model", "predictor", "trainer", "path", "fixed"]
 
 
 class BuildExt(build_ext):
@@ -92,7 +92,7 @@ setup(
             define_macros=macros + [(f"SP_HAVE_{name.upper()}", "1") for name in TARGETS],
             extra_compile_args=FLAGS,
             extra_link_args=LINK,
-            depends=[*HEADERS, *KERNEL_PARTS, "csrc/python/glue.h"],
+            depends=[*HEADERS, *KERNEL_PARTS, "csrc/python/glue.h", "csrc/python/trainer.h"],
             py_limited_api=LIMITED,
         )
     ],

@@ -32,10 +32,11 @@ sp_status sp_layout_init(sp_layout *layout, int n_layers, const int *width, sp_a
     return SP_OK;
 }
 
-static int in_vectors(const sp_net *net, int width)
+/* Floats computed of a row of layer l: whole vectors; of a layer computed in part, what goes over its gradients. */
+static int columns(const sp_net *net, int l)
 {
-    const int vector = net->kernels->vector;
-    return (width + vector - 1) / vector * vector;
+    const int n = net->live[l], vector = n < net->layout.width[l] ? SP_PAD : net->kernels->vector;
+    return (n + vector - 1) / vector * vector;
 }
 
 static const float zeros[SP_PANEL] __attribute__((aligned(64)));
@@ -49,8 +50,8 @@ void sp_net_forward(const sp_net *net, const float *x, int64_t x_stride, int row
         float *h = block + net->output[l];
         net->kernels->product(&(sp_product){
             .m = rows,
-            .n = in_vectors(net, layout->width[l]),
-            .k = layout->width[l - 1],
+            .n = columns(net, l),
+            .k = net->live[l - 1],
             .a = l > 1 ? block + net->output[l - 1] : x,
             .ai = l > 1 ? net->stride[l - 1] : x_stride,
             .ap = 1,
@@ -86,14 +87,14 @@ static void weight_gradient(const sp_net *net, int l, const float *h, int64_t h_
                             float *grads, bool add)
 {
     const sp_layout *layout = &net->layout;
-    const int n_in = layout->width[l - 1], n_out = layout->width[l];
+    const int n_in = net->live[l - 1], n_out = net->live[l];
     const float *d = block + net->output[l];
     float *grad = grads + net->weight[l];
-    if (l > 1 && 2 * n_out <= SP_PAD) { /* few outputs: the transposed product wastes no lanes */
+    if (l > 1 && 2 * layout->width[l] <= SP_PAD) { /* few outputs: the transposed product wastes no lanes */
         float *thin = block + net->thin;
         net->kernels->product(&(sp_product){
             .m = n_out,
-            .n = in_vectors(net, n_in),
+            .n = columns(net, l - 1),
             .k = rows,
             .a = d,
             .ai = 1,
@@ -118,7 +119,7 @@ static void weight_gradient(const sp_net *net, int l, const float *h, int64_t h_
     }
     net->kernels->product(&(sp_product){
         .m = n_in,
-        .n = in_vectors(net, n_out),
+        .n = columns(net, l),
         .k = rows,
         .a = h,
         .ai = 1,
@@ -128,10 +129,10 @@ static void weight_gradient(const sp_net *net, int l, const float *h, int64_t h_
         .b_panel = SP_PANEL,
         .start = add ? grad : zeros,
         .start_row = add ? net->panel[l] : 0,
-        .start_panel = add ? (int64_t)n_in * SP_PANEL : 0,
+        .start_panel = add ? (int64_t)layout->width[l - 1] * SP_PANEL : 0,
         .c = grad,
         .c_row = net->panel[l],
-        .c_panel = (int64_t)n_in * SP_PANEL,
+        .c_panel = (int64_t)layout->width[l - 1] * SP_PANEL,
         .finish = SP_KEEP_SUM,
     });
 }
@@ -150,8 +151,8 @@ static void input_gradient(const sp_net *net, int l, int rows, float *block)
         net->kernels->slope(layout->activation, (int64_t)rows * net->stride[l - 1], h);
     net->kernels->product(&(sp_product){
         .m = rows,
-        .n = in_vectors(net, layout->width[l - 1]),
-        .k = layout->width[l],
+        .n = columns(net, l - 1),
+        .k = net->live[l],
         .a = block + net->output[l],
         .ai = net->stride[l],
         .ap = 1,
@@ -173,7 +174,7 @@ void sp_net_backward(const sp_net *net, const float *x, int64_t x_stride, int ro
     for (int l = net->layout.n_layers; l >= 1; l--) {
         weight_gradient(net, l, l > 1 ? block + net->output[l - 1] : x, l > 1 ? net->stride[l - 1] : x_stride, rows,
                         block, grad, add);
-        net->kernels->column_sums(rows, (net->layout.width[l] + SP_PAD - 1) / SP_PAD * SP_PAD, block + net->output[l],
+        net->kernels->column_sums(rows, (net->live[l] + SP_PAD - 1) / SP_PAD * SP_PAD, block + net->output[l],
                                   net->stride[l], grad + net->bias[l], add);
         if (l > 1)
             input_gradient(net, l, rows, block);

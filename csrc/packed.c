@@ -25,6 +25,7 @@ sp_status sp_net_init(sp_net *net, const sp_layout *layout, bool foldable)
         net->panel[l] = padded < SP_PANEL ? (int)padded : SP_PANEL;
         net->stride[l] = (int)padded + (padded > SP_PANEL ? SP_PAD : 0);
         widest = net->stride[l] > widest ? net->stride[l] : widest;
+        net->live[l] = width[l];
         net->output[l] = net->n_block;
         net->n_block += (int64_t)SP_BLOCK_ROWS * net->stride[l];
         if (l > 0) {
@@ -98,10 +99,17 @@ void sp_net_fold_begin(sp_net *net, const float *gates)
     net->v = gates ? net->folded : seen(net);
 }
 
+static int live_rows(const sp_net *net, int piece)
+{
+    const sp_piece *at = &net->pieces[piece];
+    const int left = net->live[at->layer - 1] - at->first;
+    return left < 0 ? 0 : left < at->rows ? left : at->rows;
+}
+
 void sp_net_fold_piece(const sp_net *net, const float *gates, bool transpose, int piece)
 {
-    const int l = net->pieces[piece].layer, first = net->pieces[piece].first, rows = net->pieces[piece].rows;
-    const int n_in = net->layout.width[l - 1], n_out = net->layout.width[l], panel = net->panel[l];
+    const int l = net->pieces[piece].layer, first = net->pieces[piece].first, rows = live_rows(net, piece);
+    const int n_in = net->layout.width[l - 1], n_out = net->live[l], panel = net->panel[l];
     const float *g = gates ? gates + net->layout.gate[l - 1] + first : NULL;
     if (gates && first == 0)
         memcpy(net->v + net->bias[l], seen(net) + net->bias[l], 4 * (size_t)round_up(n_out, panel));
@@ -109,7 +117,7 @@ void sp_net_fold_piece(const sp_net *net, const float *gates, bool transpose, in
     if (!gates && !transpose)
         return;
     const int in_panel = net->panel[l - 1], from = first / SP_PANEL * SP_PANEL;
-    float *vt = net->vt + net->transposed[l] + (int64_t)from * n_out + (first - from);
+    float *vt = net->vt + net->transposed[l] + (int64_t)from * net->layout.width[l] + (first - from);
     for (int j = 0; j < n_out; j += panel) {
         const int64_t at = net->weight[l] + (int64_t)j * n_in + (int64_t)first * panel;
         net->kernels->fold(rows, n_out - j < panel ? n_out - j : panel, panel, g, seen(net) + at, net->v + at,
@@ -134,11 +142,34 @@ void sp_net_gate_gradient(const sp_net *net, const float *gates, float *grad, do
             for (int j = 0; j < layout->width[l]; j += panel) {
                 const int64_t at = net->weight[l] + (int64_t)j * n_in + (int64_t)k * panel;
                 sum += net->kernels->gate_gradient(panel, net->w + at, grad + at, 1, 0, gates ? gates[first + k] : 1.0f,
-                                                   grad + at);
+                                                   false, grad + at);
             }
             u[first + k] = sum;
         }
     }
+}
+
+void sp_net_collect_piece(const sp_net *net, const float *gates, const float *grads, int n_grads, bool add,
+                          float *total, double *u, int piece)
+{
+    const int l = net->pieces[piece].layer, first = net->pieces[piece].first, rows = live_rows(net, piece);
+    const int n_in = net->layout.width[l - 1], n_out = net->live[l], panel = net->panel[l];
+    const int gate = net->layout.gate[l - 1] + first;
+    for (int k = 0; u && k < net->pieces[piece].rows; k++)
+        u[gate + k] = 0;
+    for (int j = 0; j < n_out; j += panel) {
+        const int64_t n = round_up(n_out - j < panel ? n_out - j : panel, SP_PAD);
+        for (int k = 0; k < rows; k++) {
+            const int64_t at = net->weight[l] + (int64_t)j * n_in + (int64_t)(first + k) * panel;
+            const double along = net->kernels->gate_gradient(n, net->w + at, grads + at, n_grads, net->n_packed,
+                                                             gates ? gates[gate + k] : 1.0f, add, total + at);
+            if (u)
+                u[gate + k] += along;
+        }
+    }
+    if (first == 0)
+        net->kernels->gate_gradient(round_up(n_out, SP_PAD), net->w + net->bias[l], grads + net->bias[l], n_grads,
+                                    net->n_packed, 1, add, total + net->bias[l]);
 }
 
 /* Points a job at the parameters from `at` on. */

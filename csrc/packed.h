@@ -69,6 +69,7 @@ void sp_quantise_slope(const sp_grid *grid, int64_t n, float *h);
 typedef struct {
     const sp_kernels *kernels;
     sp_layout layout;
+    int live[SP_MAX_LAYERS + 1];   /* nodes of each layer that are computed, from the first */
     int panel[SP_MAX_LAYERS + 1];  /* floats in a panel row of the weights of layer l, and of its outputs */
     int stride[SP_MAX_LAYERS + 1]; /* floats in a row of outputs of layer l (0: inputs) */
     int64_t weight[SP_MAX_LAYERS + 1], bias[SP_MAX_LAYERS + 1], n_packed;
@@ -112,6 +113,11 @@ void sp_net_backward(const sp_net *net, const float *x, int64_t x_stride, int ro
 
 /* grad: dL/dv -> dL/dw = diag(g) dL/dv; u_k = dL/dg_k = sum_n dL/dv_kn w_kn. gates NULL: ones. */
 void sp_net_gate_gradient(const sp_net *net, const float *gates, float *grad, double *u);
+
+/* total [+]= dL/dw = diag(g) dL/dv over what is live of a piece, dL/dv being the sum of n_grads blocks; u as above,
+   unless NULL. */
+void sp_net_collect_piece(const sp_net *net, const float *gates, const float *grads, int n_grads, bool add,
+                          float *total, double *u, int piece);
 
 /* One step of the optimiser on the rows of a piece, from dL/dv = the sum of n_grads blocks one after the other in
    grads; u as above, unless NULL. Weights are first multiplied by keep, biases are not. */

@@ -169,6 +169,10 @@ void sp_taylor_step(int n, double *score, const double *gate, const double *u, i
 sp_status sp_reduce_layout(const sp_layout *layout, const bool *keep, sp_layout *reduced);
 void sp_reduce(const sp_layout *layout, const bool *keep, const float *params, float *reduced);
 
+/* Parameters with the inputs and hidden nodes in another order: node i is what order[i] was, both counted among all
+   gates and of one layer. */
+void sp_permute(const sp_layout *layout, const int32_t *order, const float *params, float *permuted);
+
 /* --- Fixed point (fixed.c) --------------------------------------------------------------------------------------- */
 
 typedef enum { SP_TRN, SP_RND, SP_RND_CONV } sp_rounding;
@@ -245,7 +249,7 @@ int sp_trainer_group_size(const sp_trainer *trainer, int group);
 const double *sp_trainer_scores(const sp_trainer *trainer, int group);
 const float *sp_trainer_gates(const sp_trainer *trainer); /* (n_gates) of the last step */
 
-/* A new trainer that goes on from here without the nodes whose keep flag (n_gates) is false. It has no quantiser. */
+/* A new trainer that goes on from here without the nodes whose keep flag (n_gates) is false. It has no quantiser and no path. */
 sp_status sp_trainer_reduced(const sp_trainer *trainer, const bool *keep, sp_trainer **reduced);
 
 /* From now on the forward pass sees weights, biases and the outputs of hidden layers on these grids (quantise.c): types
@@ -254,6 +258,25 @@ sp_status sp_trainer_reduced(const sp_trainer *trainer, const bool *keep, sp_tra
 sp_status sp_trainer_set_quantiser(sp_trainer *trainer, const sp_fixed *weight, const sp_fixed *output,
                                    const int *bias_fraction);
 
+/* --- One training, every budget (path.c) ------------------------------------------------------------------------- */
+
+/* From now on a step passes n_passes times over its rows: with every node open, then under budgets of its own. They
+   are counts on the one group of the shadow, which there must be. Corrections stand on n_knots (2 or more) knots, rising
+   counts, the last of them all nodes, where they are zero. */
+sp_status sp_trainer_set_path(sp_trainer *trainer, int n_passes, int n_knots, const double *knot);
+int sp_trainer_n_knots(const sp_trainer *trainer);   /* 0: no path */
+int sp_trainer_n_budgets(const sp_trainer *trainer); /* of one step: one per group, or one per pass but the first */
+
+/* The gates are hard from now on: open under a budget K are the nodes of the group with rank (n) below K. */
+void sp_trainer_freeze(sp_trainer *trainer, const int32_t *rank);
+
+/* Another order of the nodes within each hidden layer: node i is what order[i] (n_gates) was. */
+sp_status sp_trainer_permute(sp_trainer *trainer, const int32_t *order);
+
+/* gain (n_knots - 1, n_gates), shift (n_knots - 1, hidden nodes and outputs); zero at first. */
+void sp_trainer_set_corrections(sp_trainer *trainer, const float *gain, const float *shift);
+void sp_trainer_get_corrections(const sp_trainer *trainer, float *gain, float *shift);
+
 typedef struct {
     const float *x;       /* (n_rows, width[0]) */
     const float *target;  /* (n_rows, width[L]) */
@@ -261,7 +284,7 @@ typedef struct {
     const int32_t *order; /* (n) rows to train on, in this order */
     int64_t n;
     const float *rate, *decay;          /* (n_steps), n_steps = ceil(n / batch_size) */
-    const double *budget, *temperature; /* (n_steps, n_groups); NULL without a shadow */
+    const double *budget, *temperature; /* (n_steps, n_budgets), (n_steps, n_groups); NULL without a shadow */
     double *loss;                       /* (n_steps) out: mean over the batch */
 } sp_run;
 

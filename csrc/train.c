@@ -6,40 +6,19 @@
  * A batch is cut into slices of whole blocks, each with a gradient of its own; they are added up in order. How many
  * depends on batch and network alone, so that the threads that share them out change no bit.
  */
-#include "groups.h"
-#include "packed.h"
-#include "team.h"
+#include "train.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_SLICES = 8, SLICE_FLOATS = 1 << 18 }; /* the gradients of all slices stay in the cache */
-
-typedef struct {
-    float *block, *target, *weight; /* outputs of a block of rows, targets, weights */
-} scratch;
-
-struct sp_trainer {
-    sp_net net;
-    sp_loss loss;
-    sp_optimizer optimizer;
-    int64_t batch_size, step;
-    float *m, *v; /* packed moments */
-    int n_slices, n_threads, threads_asked;
-    float *grads;     /* of each slice */
-    scratch *scratch; /* of each thread */
-    sp_team *team;    /* NULL: one thread */
-    float *gates;
-    double *u; /* dL/dg */
-    sp_groups shadow;
-    sp_quantiser quantiser;
-};
+enum { SLICE_FLOATS = 1 << 18 }; /* the gradients of all slices stay in the cache */
 
 void sp_trainer_free(sp_trainer *trainer)
 {
     if (!trainer)
         return;
     sp_groups_free(&trainer->shadow);
+    sp_path_free(trainer->path);
     sp_team_free(trainer->team);
     sp_net_free(&trainer->net);
     free(trainer->net.quantised);
@@ -59,7 +38,7 @@ static int64_t blocks(int64_t rows) { return rows / SP_BLOCK_ROWS + (rows % SP_B
 static int slices(const sp_net *net, int64_t rows)
 {
     const int64_t n_blocks = blocks(rows), fit = SLICE_FLOATS / net->n_packed;
-    const int64_t most = fit < 2 ? 2 : fit < MAX_SLICES ? fit : MAX_SLICES;
+    const int64_t most = fit < 2 ? 2 : fit < SP_MAX_SLICES ? fit : SP_MAX_SLICES;
     return (int)(n_blocks < most ? n_blocks : most);
 }
 
@@ -87,7 +66,7 @@ sp_status sp_trainer_new(const sp_layout *layout, sp_loss loss, const sp_optimiz
     bool ok = trainer->m && trainer->v && trainer->grads && trainer->gates && trainer->u && trainer->scratch;
     const int64_t n_target = (int64_t)SP_BLOCK_ROWS * layout->width[layout->n_layers];
     for (int i = 0; ok && i < trainer->n_threads; i++) {
-        scratch *own = &trainer->scratch[i];
+        sp_scratch *own = &trainer->scratch[i];
         own->block = sp_floats(net->n_block + n_target + SP_BLOCK_ROWS);
         own->target = own->block + net->n_block;
         own->weight = own->target + n_target;
@@ -152,6 +131,8 @@ sp_status sp_trainer_set_shadow(sp_trainer *trainer, sp_method method, sp_family
 {
     for (int i = 0; i < trainer->net.layout.n_gates; i++)
         trainer->gates[i] = 1;
+    sp_path_free(trainer->path);
+    trainer->path = NULL;
     return sp_groups_set(&trainer->shadow, &trainer->net.layout, method, family, n_groups, groups);
 }
 
@@ -191,33 +172,31 @@ sp_status sp_trainer_reduced(const sp_trainer *trainer, const bool *keep, sp_tra
 
 /* --- One step, in jobs for the team ------------------------------------------------------------------------------ */
 
-typedef struct {
-    sp_trainer *trainer;
-    const sp_run *run;
-    const int32_t *order;
-    int64_t rows;
-    const float *gates; /* NULL: no shadow */
-    int n_slices;
-    sp_rule rule;
-    float keep;
-    double loss[MAX_SLICES];
-} batch;
-
 static void fold(void *context, int piece, int worker)
 {
     (void)worker;
-    const batch *b = context;
+    const sp_batch *b = context;
     sp_net_fold_piece(&b->trainer->net, b->gates, true, piece);
+}
+
+/* Targets for the passes after this one: halfway between the labels and what the network says itself. */
+static void soften(const sp_trainer *trainer, int rows, const float *z, const float *target, float *soft)
+{
+    const int last = trainer->net.layout.n_layers, n_out = trainer->net.layout.width[last];
+    /* of every loss, unweighted, dL/dz is the prediction less the target */
+    sp_loss_rows(trainer->loss, rows, n_out, z, trainer->net.stride[last], target, n_out, NULL, 1, soft, n_out);
+    for (int i = 0; i < rows * n_out; i++)
+        soft[i] = target[i] + 0.5f * soft[i];
 }
 
 /* The gradient of one slice: dL/dv, and its part of the mean loss. */
 static void gradient(void *context, int slice, int worker)
 {
-    batch *b = context;
+    sp_batch *b = context;
     sp_trainer *trainer = b->trainer;
     const sp_net *net = &trainer->net;
     const sp_run *run = b->run;
-    const scratch *own = &trainer->scratch[worker];
+    const sp_scratch *own = &trainer->scratch[worker];
     const int n_layers = net->layout.n_layers, n_in = net->layout.width[0], n_out = net->layout.width[n_layers];
     float *block = own->block, *z = block + net->output[n_layers];
     float *grad = trainer->grads + slice * net->n_packed;
@@ -228,12 +207,18 @@ static void gradient(void *context, int slice, int worker)
     for (int64_t first = begin; first < end && first < b->rows; first += SP_BLOCK_ROWS) {
         const int n = (int)(b->rows - first < SP_BLOCK_ROWS ? b->rows - first : SP_BLOCK_ROWS);
         const int32_t *order = b->order + first;
+        const float *target = own->target;
         net->kernels->gather(n, n_in, run->x, order, block, net->stride[0]);
-        net->kernels->gather(n, n_out, run->target, order, own->target, n_out);
+        if (b->soft && !b->teaches)
+            target = b->soft + first * n_out;
+        else
+            net->kernels->gather(n, n_out, run->target, order, own->target, n_out);
         if (run->weight)
             net->kernels->gather(n, 1, run->weight, order, own->weight, 1);
         sp_net_forward(net, block, net->stride[0], n, block);
-        loss += sp_loss_rows(trainer->loss, n, n_out, z, net->stride[n_layers], own->target, n_out,
+        if (b->teaches)
+            soften(trainer, n, z, target, b->soft + first * n_out);
+        loss += sp_loss_rows(trainer->loss, n, n_out, z, net->stride[n_layers], target, n_out,
                              run->weight ? own->weight : NULL, 1.0f / (float)b->rows, z, net->stride[n_layers]);
         sp_net_backward(net, block, net->stride[0], n, block, grad, first > begin);
     }
@@ -243,14 +228,41 @@ static void gradient(void *context, int slice, int worker)
 static void update(void *context, int piece, int worker)
 {
     (void)worker;
-    const batch *b = context;
+    const sp_batch *b = context;
     sp_trainer *trainer = b->trainer;
     sp_net_update_piece(&trainer->net, &b->rule, b->keep, b->gates, trainer->grads, b->n_slices, trainer->m, trainer->v,
                         b->gates ? trainer->u : NULL, piece);
 }
 
+void sp_batch_fold(sp_batch *b)
+{
+    sp_net_fold_begin(&b->trainer->net, b->gates);
+    sp_team_run(b->trainer->team, fold, b, b->trainer->net.n_pieces);
+}
+
+double sp_batch_gradient(sp_batch *b)
+{
+    double loss = 0;
+    sp_team_run(b->trainer->team, gradient, b, b->n_slices);
+    for (int i = 0; i < b->n_slices; i++)
+        loss += b->loss[i];
+    return loss;
+}
+
 static sp_status one_step(sp_trainer *trainer, const sp_run *run, int64_t step, int64_t first, int64_t rows)
 {
+    sp_batch b = {
+        .trainer = trainer,
+        .run = run,
+        .order = run->order + first,
+        .rows = rows,
+        .n_slices = slices(&trainer->net, rows),
+        .rule = sp_rule_of(&trainer->optimizer, trainer->step + 1, run->rate[step]),
+        .keep = (float)(1 - (double)run->rate[step] * run->decay[step]),
+    };
+    if (trainer->path)
+        return sp_path_step(&b, run->budget + step * sp_trainer_n_budgets(trainer), run->temperature[step],
+                            run->rate[step], &run->loss[step]);
     const bool shadow = trainer->shadow.n > 0;
     const double *temperature = shadow ? run->temperature + step * trainer->shadow.n : NULL;
     if (shadow) {
@@ -258,26 +270,14 @@ static sp_status one_step(sp_trainer *trainer, const sp_run *run, int64_t step, 
             sp_groups_gates(&trainer->shadow, run->budget + step * trainer->shadow.n, temperature, trainer->gates);
         if (status)
             return status;
+        b.gates = trainer->gates;
     }
-    batch b = {
-        .trainer = trainer,
-        .run = run,
-        .order = run->order + first,
-        .rows = rows,
-        .gates = shadow ? trainer->gates : NULL,
-        .n_slices = slices(&trainer->net, rows),
-        .rule = sp_rule_of(&trainer->optimizer, ++trainer->step, run->rate[step]),
-        .keep = (float)(1 - (double)run->rate[step] * run->decay[step]),
-    };
-    sp_net_fold_begin(&trainer->net, b.gates);
-    sp_team_run(trainer->team, fold, &b, trainer->net.n_pieces);
-    sp_team_run(trainer->team, gradient, &b, b.n_slices);
-    run->loss[step] = 0;
-    for (int i = 0; i < b.n_slices; i++)
-        run->loss[step] += b.loss[i];
+    sp_batch_fold(&b);
+    run->loss[step] = sp_batch_gradient(&b);
     sp_team_run(trainer->team, update, &b, trainer->net.n_pieces);
     if (shadow)
         sp_groups_step(&trainer->shadow, temperature, trainer->u);
+    trainer->step++;
     return SP_OK;
 }
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from . import datasets, emit, metrics, plots
     from .estimators import ShadowClassifier, ShadowRegressor
     from .parallel import fit_many
+    from .path import ShadowPath
 
 __version__ = _version("shadowprune")
 
@@ -28,6 +29,7 @@ __all__ = [
     "Network",
     "ShadowClassifier",
     "ShadowNetwork",
+    "ShadowPath",
     "ShadowRegressor",
     "datasets",
     "emit",
@@ -42,6 +44,7 @@ __all__ = [
 # What imports scikit-learn comes at first use: that takes longer than everything else together.
 _LATER = {
     "ShadowClassifier": "estimators",
+    "ShadowPath": "path",
     "ShadowRegressor": "estimators",
     "fit_many": "parallel",
     **{module: module for module in ("datasets", "emit", "metrics", "plots")},

@@ -172,6 +172,22 @@ class Trainer:
 
         Weights, moments, scores and the state of their optimiser go along; x must then have the kept columns.
         """
+    def set_path(self, knots: F64, passes: int) -> None:
+        """From now on each step passes so often over its rows: with every node open, which teaches the
+        others, then under budgets of their own on the one group of the shadow. Corrections stand on the
+        knots, node counts that rise to all nodes, where they are zero. `run` then takes budgets
+        (n_steps, passes - 1).
+        """
+    def set_corrections(self, gain: F32, shift: F32) -> None:
+        """gain (n_knots - 1, n_gates), shift (n_knots - 1, hidden nodes and outputs)."""
+    def get_corrections(self) -> tuple[F32, F32]: ...
+    def freeze(self, rank: NDArray[np.int32]) -> None:
+        """Gates are hard from now on: under a budget K the nodes of the group with rank below K are open."""
+    def permute(self, order: NDArray[np.int32]) -> None:
+        """Nodes of each hidden layer in another order: node i is what order[i] was, among all gates.
+
+        A pass is the cheaper the further back the nodes are that it closes.
+        """
     def gates(self) -> F32:
         """Gates of the last step, one per input and hidden node."""
 

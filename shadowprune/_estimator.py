@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import math
 import numbers
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Self
 
 import numpy as np
@@ -99,6 +100,22 @@ ATTRIBUTES = """network_ : Network
         Mean training loss per epoch.
     n_iter_ : int
         Epochs done."""
+
+
+@dataclasses.dataclass
+class Rows:
+    """The rows of one training, ready for the core."""
+
+    x: F32
+    target: F32
+    weight: F32 | None
+    held: tuple[F32, F32, NDArray[np.float64] | None] | None  # x, target, weight kept aside
+    n: int  # rows given
+    mean: NDArray[np.float64]  # of the columns
+    scale: NDArray[np.float64]
+    quantiser: Quantiser | None
+    widths: list[int]  # inputs, hidden layers, outputs
+    streams: list[np.random.Generator]  # of the split, the weights, the scores, the order of rows
 
 
 class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
@@ -257,6 +274,39 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         self, X: Any, y: Any, sample_weight: ArrayLike | None, columns: NDArray[np.bool_] | None,
         start: Network | None,
     ) -> Self:  # fmt: skip
+        rows = self._read(
+            X, y, sample_weight, columns, start, self.validation_fraction if self.early_stopping else None
+        )
+        score = None
+        if (held := rows.held) is not None:
+
+            def score(net: Network | FixedNetwork, inputs: NDArray[np.bool_]) -> float:
+                x_held, t_held, w_held = held
+                return self._validation_score(net.forward(x_held[:, inputs]), t_held, w_held)
+
+        network = self._first_network(rows, start)
+        shadow = self._shadow(network, rows.streams[2])
+        settings = self._settings(rows.n, None if start is None else _kept_share(shadow))
+        with self._progress(settings.epochs) as tick:
+            network, support, history = train(
+                network, shadow, rows.x, rows.target, rows.weight, settings, rows.streams[3],
+                quantiser=rows.quantiser, score=score, progress=tick,
+            )  # fmt: skip
+        outputs = self._output_scaling()
+        fixed = rows.quantiser.finish(network, support[0], *outputs) if rows.quantiser else None
+        self._fold(network, rows, support[0])
+        self.budget_report_ = shadow.report(support) if shadow is not None else ()
+        if columns is not None:
+            kept, support[0] = support[0], columns.copy()
+            support[0][columns] = kept
+        self._set_fitted(network, support, history, fixed)
+        return self
+
+    def _read(
+        self, X: Any, y: Any, sample_weight: ArrayLike | None, columns: NDArray[np.bool_] | None = None,
+        start: Network | None = None, hold: float | None = None,
+    ) -> Rows:  # fmt: skip
+        """Everything checked, split and scaled; hold: part of the rows to keep aside."""
         X, y = validate_data(
             self, X, y, dtype=[np.float64, np.float32], multi_output=True, ensure_min_samples=2,
             y_numeric=self._numeric_target,
@@ -272,39 +322,33 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         )
         if np.abs(X).max() > np.finfo(np.float32).max:
             raise ValueError("X holds values beyond the range of float32 (3.4e38); scale it first")
-        n_rows = len(X)
+        n = len(X)
         # streams of their own, so that weights and order are the same with and without a shadow
         seed = np.random.SeedSequence(check_random_state(self.random_state).randint(2**31 - 1))
-        split_seed, init, scores, order = (np.random.default_rng(s) for s in seed.spawn(4))
-
-        score = None
-        if self.early_stopping:
+        streams = [np.random.default_rng(s) for s in seed.spawn(4)]
+        held = None
+        if hold is not None:
             strata = y if isinstance(self, ClassifierMixin) else None
-            rows, held = train_test_split(
-                np.arange(len(X)), test_size=self.validation_fraction, stratify=strata,
-                random_state=int(split_seed.integers(2**31)),
-            )  # fmt: skip
-            x_held, t_held, w_held = X[held], target[held], None if weight is None else weight[held]
+            rows, aside = train_test_split(
+                np.arange(n), test_size=hold, stratify=strata, random_state=int(streams[0].integers(2**31))
+            )
+            held = X[aside], target[aside], None if weight is None else weight[aside]
             X, target, weight = X[rows], target[rows], None if weight is None else weight[rows]
         if weight is not None:
             if weight.sum() <= 0:
-                raise ValueError("sample_weight adds up to zero or less on the rows that early stopping left")
+                raise ValueError("sample_weight adds up to zero or less on the rows that are trained on")
             weight = (weight / weight.mean()).astype(np.float32)
         quantiser = self._quantiser(len(hidden if start is None else start.widths[1:-1]) + 1, start)
         mean, scale, to_network = self._scaling(X, quantiser)
-        x = to_network(X)
-        if self.early_stopping:
-            x_held = to_network(x_held)
+        if held is not None:
+            held = to_network(held[0]), *held[1:]
+        widths = [X.shape[1], *hidden, n_outputs]
+        return Rows(to_network(X), target, weight, held, n, mean, scale, quantiser, widths, streams)
 
-            def score(net: Network | FixedNetwork, inputs: NDArray[np.bool_]) -> float:
-                return self._validation_score(net.forward(x_held[:, inputs]), t_held, w_held)
-
-        network = self._first_network([x.shape[1], *hidden, n_outputs], start, mean, scale, init)
-        shadow = self._shadow(network, scores)
-        settings = self._settings(n_rows, None if start is None else _kept_share(shadow))
-        with tqdm(
-            total=settings.epochs, disable=not self.verbose, unit="epoch", desc=type(self).__name__
-        ) as bar:
+    @contextmanager
+    def _progress(self, epochs: int) -> Iterator[Callable[[History], None]]:
+        """A bar over epochs; what to call after each."""
+        with tqdm(total=epochs, disable=not self.verbose, unit="epoch", desc=type(self).__name__) as bar:
 
             def tick(history: History) -> None:
                 bar.set_postfix(
@@ -313,21 +357,13 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
                 bar.update()
                 self._after_epoch()
 
-            network, support, history = train(
-                network, shadow, x, target, weight, settings, order, quantiser=quantiser, score=score,
-                progress=tick,
-            )  # fmt: skip
-        outputs = self._output_scaling()
-        fixed = quantiser.finish(network, support[0], *outputs) if quantiser else None
-        if mean.any() or (scale != 1).any():
-            fold_inputs(network, mean[support[0]], scale[support[0]])
+            yield tick
+
+    def _fold(self, network: Network, rows: Rows, inputs: NDArray[np.bool_]) -> None:
+        """Scaling of columns and targets into a network that was trained without them."""
+        if rows.mean.any() or (rows.scale != 1).any():
+            fold_inputs(network, rows.mean[inputs], rows.scale[inputs])
         self._fold_outputs(network)
-        self.budget_report_ = shadow.report(support) if shadow is not None else ()
-        if columns is not None:
-            kept, support[0] = support[0], columns.copy()
-            support[0][columns] = kept
-        self._set_fitted(network, support, history, fixed)
-        return self
 
     def _quantiser(self, n_layers: int, start: Network | None) -> Quantiser | None:
         if self.precision is None:
@@ -349,16 +385,13 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
             return mean, scale, lambda rows: np.ascontiguousarray(rows, np.float32)
         return mean, scale, lambda rows: np.ascontiguousarray(scaler.transform(rows), np.float32)
 
-    def _first_network(
-        self, widths: list[int], start: Network | None, mean: NDArray[np.float64],
-        scale: NDArray[np.float64], rng: np.random.Generator,
-    ) -> Network:  # fmt: skip
+    def _first_network(self, rows: Rows, start: Network | None) -> Network:
         """Random weights, or the trained network to start from, for the columns and targets as scaled."""
         if start is None:
-            return Network(widths, self.activation, rng)
+            return Network(rows.widths, self.activation, rows.streams[1])
         network = start.copy()
-        if mean.any() or (scale != 1).any():
-            unfold_inputs(network, mean, scale)
+        if rows.mean.any() or (rows.scale != 1).any():
+            unfold_inputs(network, rows.mean, rows.scale)
         self._unfold_outputs(network)
         return network
 

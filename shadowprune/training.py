@@ -79,6 +79,21 @@ def live_weight_decay(n_weights: float) -> float:
     return min(1.0, math.sqrt(n_weights / 15000))
 
 
+def learning_rates(peak: float, steps: NDArray[Any], n_steps: int) -> F32:
+    """Learning rate at some steps of a training: a rise to the peak, then a cosine to zero."""
+    warm = np.minimum(1.0, (steps + 1) / max(1.0, WARMUP * n_steps))
+    rates: F32 = (peak * warm * 0.5 * (1 + np.cos(np.pi * steps / n_steps))).astype(np.float32)
+    return rates
+
+
+def diverged(step: int, n_steps: int, settings: Settings) -> ValueError:
+    """What to raise when the loss is not finite any more."""
+    return ValueError(
+        f"the training diverged near step {step} of {n_steps} (the loss is not finite); lower "
+        f"learning_rate_init, which is {settings.learning_rate:g}, or look for huge values in X or y"
+    )
+
+
 def train(
     network: Network,
     shadow: ShadowNetwork | None,
@@ -221,8 +236,7 @@ class _Run:
     def _advance(self, rows: NDArray[np.int32], steps: NDArray[Any]) -> NDArray[np.float64]:
         s = self.settings
         part = steps / self.n_steps
-        warm = np.minimum(1.0, (steps + 1) / max(1.0, WARMUP * self.n_steps))
-        rate = (s.learning_rate * warm * 0.5 * (1 + np.cos(np.pi * part))).astype(np.float32)
+        rate = learning_rates(s.learning_rate, steps, self.n_steps)
         budgets = temperatures = None
         groups = self.shadow.groups if self.soft and self.shadow else []
         if groups:
@@ -250,10 +264,7 @@ class _Run:
         return capped
 
     def _diverged(self) -> ValueError:
-        return ValueError(
-            f"the training diverged near step {self.step} of {self.n_steps} (the loss is not finite); lower "
-            f"learning_rate_init, which is {self.settings.learning_rate:g}, or look for huge values in X or y"
-        )
+        return diverged(self.step, self.n_steps, self.settings)
 
     def _live_decay(self, part: NDArray[Any]) -> NDArray[np.float64]:
         """Weight decay of the size the network has at each step, every covered layer shrinking alike."""

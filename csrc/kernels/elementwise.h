@@ -281,7 +281,7 @@ static void sgd(int64_t n, float *restrict w, const float *restrict grad, float 
 }
 
 static float gate_gradient(int64_t n, const float *w, const float *grad, int n_grads, int64_t stride, float gate,
-                           float *out)
+                           bool add, float *out)
 {
     enum { PARTS = 16 / VECTOR };
     float lanes[16] __attribute__((aligned(64)));
@@ -293,7 +293,7 @@ static float gate_gradient(int64_t n, const float *w, const float *grad, int n_g
             for (int s = 1; s < n_grads; s++)
                 sum += LOAD(grad + s * stride + at);
             along[p] += sum * LOAD(w + at);
-            STORE(out + at, gate * sum);
+            STORE(out + at, add ? LOAD(out + at) + gate * sum : gate * sum);
         }
     UNROLL for (int p = 0; p < PARTS; p++)
         STORE(lanes + p * VECTOR, along[p]);
@@ -311,7 +311,7 @@ static void update(const sp_rule *rule, const sp_update_job *job)
             const float *grad = job->grad + i;
             if (!direct) {
                 const float along = gate_gradient(n, job->w + i, grad, job->n_grads, job->grad_stride,
-                                                  job->gate ? job->gate[k] : 1.0f, total);
+                                                  job->gate ? job->gate[k] : 1.0f, false, total);
                 if (job->u)
                     job->u[k] += along;
                 grad = total;

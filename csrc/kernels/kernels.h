@@ -73,10 +73,10 @@ struct sp_kernels {
     /* v = diag(g) w, rows of `panel` floats of which the first cols are not padding; with vt also its transpose, rows
        of vt_row floats. g NULL: w is v, and only the transpose is made. */
     void (*fold)(int rows, int cols, int panel, const float *g, const float *w, float *v, float *vt, int64_t vt_row);
-    /* out = gate times the sum of n_grads gradients `stride` floats apart, over n floats, a multiple of SP_PAD; out may
-       be the first of them. Returns sum grad w, over 16 lanes. */
+    /* out [+]= gate times the sum of n_grads gradients `stride` floats apart, over n floats, a multiple of SP_PAD; out
+       may be the first of them. Returns sum grad w, over 16 lanes. */
     float (*gate_gradient)(int64_t n, const float *w, const float *grad, int n_grads, int64_t stride, float gate,
-                           float *out);
+                           bool add, float *out);
 
     void (*update)(const sp_rule *rule, const sp_update_job *job);
 

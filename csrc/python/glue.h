@@ -49,6 +49,7 @@ void sp_drop_cost(sp_cost_in *in);
         DROP(array); \
         (array) = NULL; \
     } while (0)
+#define KEYWORDS(function) (PyCFunction)(void (*)(void)) function, METH_VARARGS | METH_KEYWORDS, NULL
 #define DATA(type, array) ((array) ? (type *)PyArray_DATA(array) : NULL)
 
 /* --- methods.c --------------------------------------------------------------------------------------------------- */

@@ -421,8 +421,6 @@ static PyObject *sgd_step(PyObject *module, PyObject *args, PyObject *kwargs)
     return optimizer_step(&sgd, params, grad, velocity, NULL, decay, 1, rate);
 }
 
-#define KEYWORDS(function) (PyCFunction)(void (*)(void)) function, METH_VARARGS | METH_KEYWORDS, NULL
-
 PyMethodDef sp_methods[] = {
     {"isa", isa, METH_NOARGS, NULL},
     {"isas", isas, METH_NOARGS, NULL},

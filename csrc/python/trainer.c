@@ -1,25 +1,9 @@
 /* _core.Trainer: the state of one training. */
-#include "glue.h"
+#include "trainer.h"
 
 #include <limits.h>
 #include <math.h>
 #include <string.h>
-
-typedef struct {
-    PyObject_HEAD
-    sp_trainer *trainer;
-    atomic_flag busy;
-} TrainerObject;
-
-static int enter(TrainerObject *self)
-{
-    if (!atomic_flag_test_and_set(&self->busy))
-        return 0;
-    PyErr_SetString(PyExc_RuntimeError, "this training is under way in another thread");
-    return -1;
-}
-
-static void leave(TrainerObject *self) { atomic_flag_clear(&self->busy); }
 
 static PyObject *trainer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
@@ -77,10 +61,10 @@ static PyObject *set_state(TrainerObject *self, PyObject *args, PyObject *kwargs
     PyArrayObject *params = NULL, *m = NULL, *v = NULL;
     bool ok = (params = sp_in_vector(params_obj, "params", NPY_FLOAT32, n)) &&
               (m = sp_in_vector(m_obj, "m", NPY_FLOAT32, n)) && (v = sp_in_vector(v_obj, "v", NPY_FLOAT32, n)) &&
-              !enter(self);
+              !sp_enter(self);
     if (ok) {
         sp_trainer_set(self->trainer, PyArray_DATA(params), PyArray_DATA(m), PyArray_DATA(v), step);
-        leave(self);
+        sp_leave(self);
     }
     DROP(params);
     DROP(m);
@@ -97,9 +81,9 @@ static PyObject *get_state(TrainerObject *self, PyObject *unused)
     PyArrayObject *params = sp_new(NPY_FLOAT32, 1, &n), *m = sp_new(NPY_FLOAT32, 1, &n),
                   *v = sp_new(NPY_FLOAT32, 1, &n);
     PyObject *result = NULL;
-    if (params && m && v && !enter(self)) {
+    if (params && m && v && !sp_enter(self)) {
         const long long step = sp_trainer_get(self->trainer, PyArray_DATA(params), PyArray_DATA(m), PyArray_DATA(v));
-        leave(self);
+        sp_leave(self);
         result = Py_BuildValue("OOOL", params, m, v, step);
     }
     DROP(params);
@@ -161,9 +145,9 @@ static PyObject *set_shadow(TrainerObject *self, PyObject *args, PyObject *kwarg
             ok = false;
         }
     }
-    if (ok && !enter(self)) {
+    if (ok && !sp_enter(self)) {
         ok = !sp_raise(sp_trainer_set_shadow(self->trainer, method, family, (int)n_groups, groups));
-        leave(self);
+        sp_leave(self);
         if (ok) {
             Py_INCREF(Py_None);
             result = Py_None;
@@ -203,10 +187,10 @@ static PyObject *set_quantiser(TrainerObject *self, PyObject *layers)
         if (!ok)
             return NULL;
     }
-    if (enter(self))
+    if (sp_enter(self))
         return NULL;
     const sp_status status = sp_trainer_set_quantiser(self->trainer, weight, output, fraction);
-    leave(self);
+    sp_leave(self);
     if (sp_raise(status))
         return NULL;
     Py_RETURN_NONE;
@@ -216,7 +200,7 @@ static PyObject *get_shadow(TrainerObject *self, PyObject *unused)
 {
     (void)unused;
     PyObject *list = PyList_New(0);
-    if (!list || enter(self)) {
+    if (!list || sp_enter(self)) {
         Py_XDECREF(list);
         return NULL;
     }
@@ -229,7 +213,7 @@ static PyObject *get_shadow(TrainerObject *self, PyObject *unused)
             Py_CLEAR(list);
         DROP(scores);
     }
-    leave(self);
+    sp_leave(self);
     return list;
 }
 
@@ -239,10 +223,10 @@ static PyObject *reduced(TrainerObject *self, PyObject *keep_obj)
     TrainerObject *smaller = keep ? (TrainerObject *)PyType_GenericAlloc(Py_TYPE((PyObject *)self), 0) : NULL;
     if (smaller) {
         atomic_flag_clear(&smaller->busy);
-        bool ok = !enter(self);
+        bool ok = !sp_enter(self);
         if (ok) {
             ok = !sp_raise(sp_trainer_reduced(self->trainer, PyArray_DATA(keep), &smaller->trainer));
-            leave(self);
+            sp_leave(self);
         }
         if (!ok) {
             Py_DECREF(smaller);
@@ -258,20 +242,20 @@ static PyObject *gates(TrainerObject *self, PyObject *unused)
     (void)unused;
     const npy_intp n = sp_trainer_layout(self->trainer)->n_gates;
     PyArrayObject *g = sp_new(NPY_FLOAT32, 1, &n);
-    if (!g || enter(self)) {
+    if (!g || sp_enter(self)) {
         DROP(g);
         return NULL;
     }
     memcpy(PyArray_DATA(g), sp_trainer_gates(self->trainer), sizeof(float) * (size_t)n);
-    leave(self);
+    sp_leave(self);
     return (PyObject *)g;
 }
 
-static bool check_schedule(PyArrayObject *budget, PyArrayObject *temperature)
+static bool positive(PyArrayObject *array, const char *name)
 {
-    const double *b = PyArray_DATA(budget), *t = PyArray_DATA(temperature);
-    for (npy_intp i = 0; i < PyArray_SIZE(budget); i++)
-        if (sp_check("budgets", b[i], 0, true) || sp_check("temperatures", t[i], 0, true))
+    const double *value = PyArray_DATA(array);
+    for (npy_intp i = 0; i < PyArray_SIZE(array); i++)
+        if (sp_check(name, value[i], 0, true))
             return false;
     return true;
 }
@@ -315,15 +299,14 @@ static PyObject *run(TrainerObject *self, PyObject *args, PyObject *kwargs)
         !(decay = sp_in_vector(decay_obj, "weight_decay", NPY_FLOAT32, n_steps)) ||
         !sp_at_least(decay, "weight_decay", 0) || !(losses = sp_new(NPY_FLOAT64, 1, &n_steps)))
         goto end;
-    if (enter(self))
+    if (sp_enter(self))
         goto end;
-    const int n_groups = sp_trainer_n_groups(self->trainer);
+    const int n_groups = sp_trainer_n_groups(self->trainer), n_budgets = sp_trainer_n_budgets(self->trainer);
     if (n_groups || budget_obj != Py_None || temperature_obj != Py_None) {
-        const npy_intp shape[2] = {n_steps, n_groups};
-        if (!(budget = sp_in(budget_obj, "budgets", NPY_FLOAT64, 2, shape)) ||
-            !(temperature = sp_in(temperature_obj, "temperatures", NPY_FLOAT64, 2, shape)) ||
-            !check_schedule(budget, temperature)) {
-            leave(self);
+        if (!(budget = sp_in(budget_obj, "budgets", NPY_FLOAT64, 2, (npy_intp[]){n_steps, n_budgets})) ||
+            !(temperature = sp_in(temperature_obj, "temperatures", NPY_FLOAT64, 2, (npy_intp[]){n_steps, n_groups})) ||
+            !positive(budget, "budgets") || !positive(temperature, "temperatures")) {
+            sp_leave(self);
             goto end;
         }
     }
@@ -356,12 +339,12 @@ static PyObject *run(TrainerObject *self, PyObject *args, PyObject *kwargs)
         job.decay += done;
         job.loss += done;
         if (n_groups) {
-            job.budget += done * n_groups;
+            job.budget += done * n_budgets;
             job.temperature += done * n_groups;
         }
         stopped = PyErr_CheckSignals() < 0;
     }
-    leave(self);
+    sp_leave(self);
     if (!stopped && !sp_raise(status)) {
         result = (PyObject *)losses;
         losses = NULL;
@@ -379,14 +362,17 @@ end:
     return result;
 }
 
-#define KEYWORDS(function) (PyCFunction)(void (*)(void)) function, METH_VARARGS | METH_KEYWORDS, NULL
-
 static PyMethodDef methods[] = {
     {"set_state", KEYWORDS(set_state)},
     {"get_state", (PyCFunction)get_state, METH_NOARGS, NULL},
     {"set_shadow", KEYWORDS(set_shadow)},
     {"get_shadow", (PyCFunction)get_shadow, METH_NOARGS, NULL},
     {"set_quantiser", (PyCFunction)set_quantiser, METH_O, NULL},
+    {"set_path", KEYWORDS(sp_py_set_path)},
+    {"freeze", (PyCFunction)sp_py_freeze, METH_O, NULL},
+    {"permute", (PyCFunction)sp_py_permute, METH_O, NULL},
+    {"set_corrections", KEYWORDS(sp_py_set_corrections)},
+    {"get_corrections", (PyCFunction)sp_py_get_corrections, METH_NOARGS, NULL},
     {"gates", (PyCFunction)gates, METH_NOARGS, NULL},
     {"reduced", (PyCFunction)reduced, METH_O, NULL},
     {"run", KEYWORDS(run)},

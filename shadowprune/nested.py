@@ -1,0 +1,364 @@
+"""One training for every node count: nested sub-networks that share their weights.
+
+The scores of the shadow order all nodes, so that the networks of the K best nodes are nested. They are
+trained together (csrc/path.c has the equations), in three parts:
+
+1. soft gates. Every step passes over its rows with all nodes open, under the smallest budget there is yet,
+which
+   falls as that of a single run does, and under one drawn between the two, log-uniformly;
+2. the order is fixed. The same with hard gates;
+3. bands. The networks up to half of the nodes are copied, a range of node counts each, and each copy is
+trained on
+   for its range alone. A small network gains most: it no longer shares its weights with one ten times its
+   size.
+
+The whole network learns from the labels. The others learn half from the labels, half from what the whole
+network says (in the bands: said when it was done).
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from bisect import bisect_right
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _core
+from .network import Network
+from .shadow import STAGE, Group, ShadowNetwork
+from .training import F32, History, Settings, diverged, learning_rates, live_weight_decay
+
+Order = NDArray[np.int32]
+
+N_KNOTS = 16  # of the corrections, between the smallest node count and all
+BANDS = 1 / 3  # part of the epochs for the third part
+BANDS_UP_TO = 0.5  # of the nodes
+LEAN = 0.5  # towards the weight decay of the smallest network
+
+
+@dataclass(frozen=True)
+class Band:
+    """Nested networks of some range of node counts.
+
+    Attributes
+    ----------
+    network : Network
+        The largest of them, the best nodes of each layer first.
+    rank : ndarray of shape (n_nodes,), int32
+        Of the hidden nodes: those below K make the network of K nodes.
+    knots : tuple of int
+        Node counts that corrections are known for, rising to all nodes of `network`, which need none.
+    gain : ndarray of shape (n_knots - 1, n_inputs + n_nodes), float32
+        What the outputs of a node are multiplied with, less one.
+    shift : ndarray of shape (n_knots - 1, n_nodes + n_outputs), float32
+        What is added to the biases.
+    """
+
+    network: Network
+    rank: Order
+    knots: tuple[int, ...]
+    gain: F32
+    shift: F32
+
+    def correction(self, n_nodes: int) -> tuple[F32, F32]:
+        """Gain and shift at a node count: linear in its logarithm."""
+        above = np.zeros(len(self.knots))
+        x = np.log(np.clip(n_nodes, self.knots[0], self.knots[-1]))
+        at = min(bisect_right(np.log(self.knots), x) - 1, len(self.knots) - 2)
+        low, high = np.log(self.knots[at]), np.log(self.knots[at + 1])
+        above[at + 1] = (x - low) / (high - low)
+        above[at] = 1 - above[at + 1]
+        part = above[:-1].astype(np.float32)
+        return part @ self.gain, part @ self.shift
+
+    def corrected(self, n_nodes: int) -> Network:
+        """The whole network with the corrections of a node count folded in."""
+        network = self.network.copy()
+        gain, shift = self.correction(n_nodes)
+        gains, shifts = network.split(1 + gain), np.split(shift, np.cumsum(network.widths[1:-1]))
+        for w, b, of_inputs, added in zip(network.weights, network.biases, gains, shifts, strict=True):
+            np.multiply(w, of_inputs[:, None], out=w)
+            np.add(b, added, out=b)
+        return network
+
+    def keep(self, n_nodes: int) -> list[NDArray[np.bool_]]:
+        """Masks of the nodes of a network: inputs, then each hidden layer."""
+        inputs = np.ones(self.network.widths[0], np.bool_)
+        return self.network.split(np.concatenate([inputs, self.rank < n_nodes]))
+
+    def at(self, n_nodes: int) -> Network:
+        """The network of so many nodes."""
+        return self.corrected(n_nodes).reduce(self.keep(n_nodes))
+
+
+@dataclass(frozen=True)
+class Family:
+    """Networks of every node count from the smallest to all, in bands one above the other."""
+
+    bands: tuple[Band, ...]
+
+    @property
+    def smallest(self) -> int:
+        """Nodes of the smallest network."""
+        return self.bands[0].knots[0]
+
+    @property
+    def whole(self) -> Band:
+        """The band that the others were copied from."""
+        return self.bands[-1]
+
+    def at(self, n_nodes: int) -> Network:
+        """The network of so many nodes."""
+        return next(b for b in self.bands if n_nodes <= b.knots[-1]).at(n_nodes)
+
+
+def train_nested(
+    network: Network,
+    smallest: int,
+    x: F32,
+    target: F32,
+    weight: F32 | None,
+    settings: Settings,
+    rng: np.random.Generator,
+    *,
+    scores: np.random.Generator,
+    progress: Callable[[History], None] | None = None,
+) -> tuple[Family, History]:
+    """Train the networks of every node count from `smallest` to all, in one run.
+
+    Parameters
+    ----------
+    network : Network
+        Where to start; not changed.
+    smallest : int
+        Nodes of the smallest network.
+    x, target : ndarray of shape (n, n_inputs) and (n, n_outputs), float32
+        Rows.
+    weight : ndarray of shape (n,), float32, or None
+        Weights of the rows, with mean one.
+    settings : Settings
+        Without `weight_decay`: between those of the largest and the smallest network; that of its largest in
+        a band.
+    rng : numpy.random.Generator
+        Order of the rows, and the budgets drawn.
+    scores : numpy.random.Generator
+        Initial scores.
+    progress : callable, optional
+        Called with the history so far after every epoch.
+
+    Returns
+    -------
+    family : Family
+    history : History
+        Loss and learning rate are those of the whole network, then means over the bands; `n_nodes` the
+        smallest budget trained under.
+
+    Raises
+    ------
+    ValueError
+        If the training diverges.
+    """
+    history = History()
+    n_bands = round(BANDS * settings.epochs)
+    main = _Nested.over(network, smallest, settings, scores, settings.epochs - n_bands, len(x))
+    done = progress or (lambda _: None)
+    try:
+        for _ in range(main.epochs):
+            loss = main.epoch(x, target, weight, rng)
+            history.loss.append(loss)
+            history.learning_rate.append(main.last)
+            history.weight_decay.append(main.decay)
+            history.n_nodes.append(main.smallest_open())
+            done(history)
+        whole = main.band()
+        edges = [k for k in whole.knots if k <= BANDS_UP_TO * whole.knots[-1]]
+        taught = _taught(whole.network, x, target, settings.loss)
+        bands = (
+            [_Nested.within(whole, a, b, settings, n_bands, len(x)) for a, b in pairwise(edges)]
+            if n_bands
+            else []
+        )
+        for _ in range(n_bands if bands else 0):
+            history.loss.append(float(np.mean([b.epoch(x, taught, weight, rng) for b in bands])))
+            history.learning_rate.append(bands[0].last)
+            history.weight_decay.append(float(np.mean([b.decay for b in bands])))
+            history.n_nodes.append(float(smallest))
+            done(history)
+    except KeyboardInterrupt:
+        warnings.warn(
+            f"training interrupted in epoch {len(history.loss) + 1} of {settings.epochs}; the networks have "
+            "the nodes asked for but are less trained",
+            RuntimeWarning,
+            stacklevel=4,  # the line that called fit
+        )
+        return Family((main.band(),)), history
+    return Family((*(b.band() for b in bands), whole)), history
+
+
+def _taught(network: Network, x: F32, target: F32, loss: str) -> F32:
+    """Targets halfway between the labels and what the network says."""
+    _, off = _core.loss(loss, network.forward(x, keep=False), target)  # prediction less target, over n
+    taught: F32 = target + np.float32(0.5 * len(x)) * off
+    return taught
+
+
+def _ranks(scores: NDArray[np.float64], layer: NDArray[np.int32]) -> Order:
+    """Order in which nodes come: the best of each layer, then by score; ties by index."""
+    by_score = np.argsort(-scores, kind="stable")
+    first = np.zeros(len(scores), np.bool_)
+    first[[by_score[layer[by_score] == one][0] for one in np.unique(layer)]] = True
+    order = by_score[np.argsort(~first[by_score], kind="stable")]
+    rank = np.empty(len(scores), np.int32)
+    rank[order] = np.arange(len(scores))
+    return rank
+
+
+class _Nested:
+    """One nested training: the trainer, and where the schedule stands."""
+
+    def __init__(
+        self, network: Network, knots: list[int], settings: Settings, decay: float, epochs: int, n_rows: int
+    ) -> None:
+        self.network = network
+        self.knots = knots
+        self.settings = settings
+        self.decay = decay if settings.weight_decay is None else settings.weight_decay
+        self.epochs = epochs
+        self.n_steps = epochs * -(-n_rows // settings.batch_size)
+        self.step = 0
+        self.last = 0.0  # learning rate of the last step
+        self.rank: Order | None = None
+        self.n_budgets = 2  # of a step, beside all nodes: the smallest, and one drawn
+        self.layer = np.repeat(np.arange(1, len(network.widths) - 1, dtype=np.int32), network.widths[1:-1])
+        self.trainer = _core.Trainer(
+            network.widths, network.activation, settings.loss, settings.optimizer, settings.batch_size,
+            threads=settings.threads,
+        )  # fmt: skip
+        zeros = np.zeros_like(network.params)
+        self.trainer.set_state(network.params, zeros, zeros, 0)
+
+    @classmethod
+    def over(
+        cls, network: Network, smallest: int, settings: Settings, scores: np.random.Generator, epochs: int,
+        n_rows: int,
+    ) -> _Nested:  # fmt: skip
+        """All node counts of a network, the order of its nodes still open."""
+        n = network.n_nodes
+        shadow = ShadowNetwork(network, smallest, random_state=scores)
+        knots = sorted({round(k) for k in np.geomspace(smallest, n, N_KNOTS)})
+        share = smallest / n
+        weights = [
+            w * (share if 0 < i < len(network.widths) - 1 else 1) for i, w in enumerate(network.widths)
+        ]
+        small = sum(a * b for a, b in pairwise(weights))
+        decay = live_weight_decay(network.n_multiplications) ** (1 - LEAN) * live_weight_decay(small) ** LEAN
+        made = cls(network, knots, settings, decay, epochs, n_rows)
+        made._set_path(shadow.groups[0])
+        return made
+
+    @classmethod
+    def within(
+        cls, whole: Band, low: int, high: int, settings: Settings, epochs: int, n_rows: int
+    ) -> _Nested:
+        """Node counts from low to high, from where the whole network stands."""
+        network = whole.at(high)
+        made = cls(
+            network, [low, high], settings, live_weight_decay(network.n_multiplications), epochs, n_rows
+        )
+        keep = np.concatenate(whole.keep(high))
+        shadow = ShadowNetwork(network, low, random_state=0)
+        made.n_budgets = 1
+        made._set_path(shadow.groups[0])
+        made._freeze(whole.rank[keep[network.widths[0] :]])
+        (gain, shift), (to_gain, to_shift) = whole.correction(low), whole.correction(high)
+        outputs = np.ones(network.widths[-1], np.bool_)
+        made.trainer.set_corrections(
+            ((1 + gain) / (1 + to_gain) - 1)[None, keep],
+            (shift - to_shift)[None, np.concatenate([keep[network.widths[0] :], outputs])],
+        )
+        return made
+
+    def _set_path(self, group: Group) -> None:
+        self.group = group
+        self.trainer.set_shadow([(group.index, group.scores, None, group.rate)])
+        self.trainer.set_path(np.array(self.knots, float), 1 + self.n_budgets)
+
+    def _freeze(self, rank: Order) -> None:
+        self.rank = rank
+        self.trainer.freeze(rank)
+
+    def epoch(self, x: F32, target: F32, weight: F32 | None, rng: np.random.Generator) -> float:
+        """One pass over the rows, in two pieces where the order becomes fixed inside it; mean loss."""
+        batch = self.settings.batch_size
+        order = rng.permutation(len(x)).astype(np.int32)
+        begin, finish, losses = self.step, max(1, round(STAGE * self.n_steps)), []
+        end = begin + -(-len(x) // batch)
+        while self.step < end:
+            to = min(end, finish) if self.rank is None else end
+            rows = order[(self.step - begin) * batch : (to - begin) * batch]
+            losses.append(self._advance(x, target, weight, rows, np.arange(self.step, to), rng))
+            self.step = to
+            if self.rank is None and self.step >= finish:
+                self.fix_order()
+        if self.rank is None:
+            self._best_first(-self.trainer.get_shadow()[0])  # before the next epoch
+        return float(np.mean(np.concatenate(losses)))
+
+    def _advance(
+        self, x: F32, target: F32, weight: F32 | None, rows: Order, steps: NDArray[np.int64],
+        rng: np.random.Generator,
+    ) -> NDArray[np.float64]:  # fmt: skip
+        s, part, n = self.settings, steps / self.n_steps, self.knots[-1]
+        rate = learning_rates(s.learning_rate, steps, self.n_steps)
+        low = np.full(len(steps), float(self.knots[0]))
+        if self.rank is None:
+            low = self.group.budget(part)
+        drawn = low * (n / low) ** rng.random(len(steps))
+        budgets = np.stack([low, drawn][-self.n_budgets :], axis=1)
+        if self.rank is not None:
+            budgets = np.rint(budgets)
+        try:
+            losses = self.trainer.run(
+                x, target, weight, rows, rate, np.full(len(steps), self.decay, np.float32), budgets,
+                self.group.temperature(part)[:, None],
+            )  # fmt: skip
+        except RuntimeError as error:
+            raise diverged(self.step, self.n_steps, s) from error
+        if not np.isfinite(losses).all():
+            raise diverged(self.step, self.n_steps, s)
+        self.last = float(rate[-1])
+        return losses
+
+    def smallest_open(self) -> float:
+        """The smallest budget by now."""
+        return float(self.knots[0] if self.rank is not None else self.group.budget(self.step / self.n_steps))
+
+    def fix_order(self) -> Order:
+        """Nodes come and go in the order of their scores from now on; their ranks."""
+        if self.rank is None:
+            rank = _ranks(self.trainer.get_shadow()[0], self.layer)
+            self._freeze(rank)
+            self.rank = rank[self._best_first(rank)]
+        return self.rank
+
+    def _best_first(self, key: NDArray[Any]) -> NDArray[np.int32]:
+        """The nodes of each layer in the order of a key: closed ones then lie behind and cost nothing."""
+        hidden = np.lexsort((key, self.layer)).astype(np.int32)
+        n_inputs = self.network.widths[0]
+        inputs = np.arange(n_inputs, dtype=np.int32)
+        self.trainer.permute(np.concatenate([inputs, n_inputs + hidden], dtype=np.int32))
+        return hidden
+
+    def band(self) -> Band:
+        """The networks as they stand."""
+        rank = self.fix_order()
+        network = self.network.copy()
+        network.params[:] = self.trainer.get_state()[0]
+        gain, shift = self.trainer.get_corrections()
+        return Band(network, rank, tuple(self.knots), gain, shift)

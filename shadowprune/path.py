@@ -1,0 +1,288 @@
+"""ShadowPath: one training, and a network of every node count read off afterwards."""
+
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
+from sklearn.isotonic import IsotonicRegression
+from sklearn.model_selection import train_test_split
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted
+
+from .budget import Budget, count
+from .estimators import ShadowClassifier
+from .metrics import background_rejection
+from .nested import train_nested
+
+
+class ShadowPath(BaseEstimator):  # type: ignore[misc]
+    """Classifiers of every number of nodes, from one training.
+
+    The scores of a shadow network order all nodes, so that the networks of the best 12, 13, ... nodes are
+    nested in each other. They are trained together, with small corrections for each size, and learn from the
+    whole network beside the labels. Which nodes come first, and how many of each layer, is found as by
+    `ShadowClassifier`. The word is that of `sklearn.linear_model.lasso_path`.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int or sequence of int, default=(64, 64, 64, 64)
+        Nodes of each hidden layer of the largest network.
+    n_nodes_min : int or float, default=0.05
+        Hidden nodes of the smallest network: an int is the number, a float the fraction (rounded down).
+    activation, alpha, batch_size, learning_rate_init, max_iter, standardize, random_state, n_jobs, verbose
+        As for `ShadowClassifier`. "auto" weight decay lies between those of the largest and the smallest
+        network. Of the epochs the last third goes to the networks below half of the nodes, in groups of like
+        size.
+    validation_fraction : float, default=0.1
+        Part of the rows that is not trained on but kept for `smallest`; 0 keeps none.
+
+    Attributes
+    ----------
+    n_nodes_range_ : tuple of int
+        Hidden nodes of the smallest and of the largest network.
+    classes_ : ndarray of shape (n_classes,)
+        Labels.
+    n_features_in_, feature_names_in_
+        Columns seen in `fit`, and their names if they had any.
+    history_ : History
+        Loss and more, per epoch.
+    family_ : Family
+        The nested networks, of standardised columns.
+
+    Notes
+    -----
+    Training several widths of one network at once is due to Yu and Huang (arXiv:1903.05134), who cut every
+    layer alike; here a gate per node decides. `ShadowClassifier` gives one network of a size decided
+    beforehand, cost budgets, pruned inputs and training for fixed point, which a path does not have.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> path = ShadowPath((16, 16), n_nodes_min=4, max_iter=40, random_state=0).fit(X, y)
+    >>> [path.at(n).n_nodes_ for n in (4, 11, 0.75)]
+    [4, 11, 24]
+    """
+
+    def __init__(
+        self,
+        hidden_layer_sizes: int | Sequence[int] = (64, 64, 64, 64),
+        *,
+        n_nodes_min: float = 0.05,
+        activation: str = "relu",
+        alpha: float | str = "auto",
+        batch_size: int | str = "auto",
+        learning_rate_init: float | str = "auto",
+        max_iter: int | str = "auto",
+        validation_fraction: float = 0.1,
+        standardize: bool = True,
+        random_state: int | np.random.RandomState | None = None,
+        n_jobs: int | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.n_nodes_min = n_nodes_min
+        self.activation = activation
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate_init = learning_rate_init
+        self.max_iter = max_iter
+        self.validation_fraction = validation_fraction
+        self.standardize = standardize
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Train all networks in one run.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, n_features)
+            Rows; any real dtype, never changed. No NaN, no infinity, not sparse.
+        y : array_like of shape (n,)
+            Labels of two or more classes.
+        sample_weight : array_like of shape (n,), optional
+            Weights of the rows; they may be negative, but their sum must be positive.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            For unusable data or parameters.
+        """
+        kept = {name: value for name, value in self.get_params().items() if name != "n_nodes_min"}
+        fraction = kept.pop("validation_fraction")
+        if isinstance(fraction, bool) or not isinstance(fraction, (int, float)) or not 0 <= fraction < 1:
+            raise ValueError(f"validation_fraction is {fraction!r}; it must be at least 0 and below 1")
+        one = ShadowClassifier(n_nodes=None, **kept)
+        held = None
+        if fraction:
+            names, given = ["X", "y"], [X, y]
+            if sample_weight is not None:
+                names, given = [*names, "sample_weight"], [*given, sample_weight]
+            check_classification_targets(y)
+            parts = train_test_split(*given, test_size=fraction, stratify=y, random_state=self.random_state)
+            X, y, sample_weight = [*parts[::2], None][:3]
+            held = dict(zip(names, parts[1::2], strict=True))
+        rows = one._read(X, y, sample_weight)
+        n = sum(rows.widths[1:-1])
+        if len(rows.widths) < 3:
+            raise ValueError(
+                f"hidden_layer_sizes is {self.hidden_layer_sizes!r}; a path needs a hidden layer"
+            )
+        smallest = self._count("n_nodes_min", self.n_nodes_min, n, len(rows.widths) - 2)
+        settings = one._settings(rows.n, None)
+        network = one._first_network(rows, None)
+        with one._progress(settings.epochs) as tick:
+            self.family_, self.history_ = train_nested(
+                network, smallest, rows.x, rows.target, rows.weight, settings, rows.streams[3],
+                scores=rows.streams[2], progress=tick,
+            )  # fmt: skip
+        self.n_nodes_range_ = (smallest, n)
+        self.classes_, self.n_features_in_ = one.classes_, one.n_features_in_
+        if hasattr(one, "feature_names_in_"):
+            self.feature_names_in_ = one.feature_names_in_
+        self._one = one
+        self._held = held
+        rows.x = rows.target = rows.x[:0]  # the scaling is needed later, the rows are not
+        rows.weight = None
+        self._rows = rows
+        return self
+
+    def at(self, n_nodes: float) -> ShadowClassifier:
+        """The classifier with so many nodes.
+
+        Parameters
+        ----------
+        n_nodes : int or float
+            Hidden nodes: an int is the exact number, a float the fraction of all (rounded down).
+
+        Returns
+        -------
+        ShadowClassifier
+            Fitted, with exactly so many nodes, and independent of the path. Its `support_` refers to the
+            whole network with the best nodes of each layer first.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the number lies outside `n_nodes_range_` or is none.
+        """
+        check_is_fitted(self)
+        smallest, n = self.n_nodes_range_
+        number = self._count("n_nodes", n_nodes, n, smallest)
+        one, band = copy.copy(self._one), self.family_.whole
+        one.n_nodes = number
+        network = self.family_.at(number)
+        one._fold(network, self._rows, np.ones(network.widths[0], np.bool_))
+        support = band.keep(number)
+        (constraint,) = Budget(nodes=number).constraints(band.network.widths)
+        one.budget_report_ = (constraint.report(np.concatenate(support[1:]), 0.0),)
+        one._set_fitted(network, support, self.history_)
+        return one
+
+    def smallest(
+        self,
+        *,
+        rejection: float | None = None,
+        efficiency: float = 0.5,
+        accuracy: float | None = None,
+        X: ArrayLike | None = None,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> ShadowClassifier:
+        """The smallest classifier that is good enough.
+
+        Parameters
+        ----------
+        rejection : float, optional
+            Background rejection 1/eps_B asked for, at a tagging efficiency; of two classes.
+        efficiency : float, default=0.5
+            Signal efficiency of the rejection.
+        accuracy : float, optional
+            Instead of a rejection: part of the rows given their own label.
+        X, y, sample_weight : array_like, optional
+            Rows to measure on, of the shapes `fit` takes. By default those kept aside in `fit`.
+
+        Returns
+        -------
+        ShadowClassifier
+            As of `at`.
+
+        Raises
+        ------
+        ValueError
+            If no network of the path is good enough, nothing or two things are asked for, or there are no
+            rows to measure on.
+
+        Notes
+        -----
+        Every network is measured. Single sizes fluctuate up and down with the rows and with the training, and
+        the first to pass would be one that fluctuated up; so an isotonic regression over all sizes decides,
+        which lets the background that passes (the accuracy) only fall (only rise) with the number of nodes.
+        """
+        check_is_fitted(self)
+        if (rejection is None) == (accuracy is None):
+            raise ValueError("smallest needs to know what is good enough: give rejection= or accuracy=")
+        if rejection is not None and len(self.classes_) != 2:
+            raise ValueError(f"rejection is for two classes, y had {len(self.classes_)}; give accuracy=")
+        name, wanted = ("rejection", rejection) if accuracy is None else ("accuracy", accuracy)
+        high = math.inf if accuracy is None else 1.0
+        known = isinstance(wanted, (int, float, np.number)) and not isinstance(wanted, bool)
+        if wanted is None or not known or not 0 < wanted <= high:
+            raise ValueError(f"{name} is {wanted!r}; it must be a number above 0, at most {high:g}")
+        rows, labels, weight = self._measured_on(X, y, sample_weight)
+        sizes = np.arange(self.n_nodes_range_[0], self.n_nodes_range_[1] + 1)
+        merit = np.empty(len(sizes))
+        for i, size in enumerate(sizes):
+            one = self.at(int(size))
+            if accuracy is None:
+                score = one.decision_function(rows)
+                merit[i] = -1 / background_rejection(labels, score, efficiency, sample_weight=weight)
+            else:
+                merit[i] = one.score(rows, labels, weight)
+        smooth = IsotonicRegression().fit_transform(sizes, merit)
+        good = np.flatnonzero(smooth >= (wanted if rejection is None else -1 / wanted))
+        if not len(good):
+            best = smooth[-1] if rejection is None else -1 / smooth[-1]
+            raise ValueError(
+                f"{name} is {wanted!r}, and no network of this path reaches it on {len(np.asarray(labels))} "
+                f"rows; the largest, with {sizes[-1]} nodes, has {best:.4g}"
+            )
+        passing = math.inf if rejection is None else np.sum(np.asarray(labels) == self.classes_[0]) / wanted
+        if passing < 10:
+            warnings.warn(
+                f"at rejection={wanted:g} {passing:.2g} background rows pass: too few to tell networks "
+                "apart; give more rows as X= and y=",
+                UserWarning,
+                stacklevel=2,
+            )
+        return self.at(int(sizes[good[0]]))
+
+    def _measured_on(
+        self, X: ArrayLike | None, y: ArrayLike | None, sample_weight: ArrayLike | None
+    ) -> tuple[ArrayLike, ArrayLike, ArrayLike | None]:
+        if X is not None and y is not None:
+            return X, y, sample_weight
+        if X is not None or y is not None or sample_weight is not None:
+            raise ValueError("X and y go together, and sample_weight with them: give both or neither")
+        if self._held is None:
+            raise ValueError(
+                "validation_fraction was 0, so that no rows were kept aside to measure on: give X= and y="
+            )
+        return self._held["X"], self._held["y"], self._held.get("sample_weight")
+
+    def _count(self, name: str, asked: float, n: int, least: int) -> int:
+        why = "one per hidden layer" if name == "n_nodes_min" else "n_nodes_min"
+        return count(name, asked, n, least, why=why)
