@@ -39,7 +39,6 @@ Order = NDArray[np.int32]
 N_KNOTS = 16  # of the corrections, between the smallest node count and all
 BANDS = 1 / 3  # part of the epochs for the third part
 BANDS_UP_TO = 0.5  # of the nodes
-LEAN = 0.5  # towards the weight decay of the smallest network
 
 
 @dataclass(frozen=True)
@@ -257,7 +256,7 @@ class _Nested:
             w * (share if 0 < i < len(network.widths) - 1 else 1) for i, w in enumerate(network.widths)
         ]
         small = sum(a * b for a, b in pairwise(weights))
-        decay = live_weight_decay(network.n_multiplications) ** (1 - LEAN) * live_weight_decay(small) ** LEAN
+        decay = math.sqrt(live_weight_decay(network.n_multiplications) * live_weight_decay(small))
         made = cls(network, knots, settings, decay, epochs, n_rows)
         made._set_path(shadow.groups[0])
         return made

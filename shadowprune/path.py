@@ -34,8 +34,9 @@ class ShadowPath(BaseEstimator):  # type: ignore[misc]
     ----------
     hidden_layer_sizes : int or sequence of int, default=(64, 64, 64, 64)
         Nodes of each hidden layer of the largest network.
-    n_nodes_min : int or float, default=0.05
-        Hidden nodes of the smallest network: an int is the number, a float the fraction (rounded down).
+    n_nodes_min : int or float, optional
+        Hidden nodes of the smallest network: an int is the number, a float the fraction (rounded down). By
+        default 5 %, but at least one per hidden layer.
     activation, alpha, batch_size, learning_rate_init, max_iter, standardize, random_state, n_jobs, verbose
         As for `ShadowClassifier`. "auto" weight decay lies between those of the largest and the smallest
         network. Of the epochs the last third goes to the networks below half of the nodes, in groups of like
@@ -75,7 +76,7 @@ class ShadowPath(BaseEstimator):  # type: ignore[misc]
         self,
         hidden_layer_sizes: int | Sequence[int] = (64, 64, 64, 64),
         *,
-        n_nodes_min: float = 0.05,
+        n_nodes_min: float | None = None,
         activation: str = "relu",
         alpha: float | str = "auto",
         batch_size: int | str = "auto",
@@ -141,7 +142,13 @@ class ShadowPath(BaseEstimator):  # type: ignore[misc]
             raise ValueError(
                 f"hidden_layer_sizes is {self.hidden_layer_sizes!r}; a path needs a hidden layer"
             )
-        smallest = self._count("n_nodes_min", self.n_nodes_min, n, len(rows.widths) - 2)
+        layers = len(rows.widths) - 2
+        if n == layers:
+            raise ValueError(
+                f"hidden_layer_sizes is {self.hidden_layer_sizes!r}; a path needs layers that can be pruned"
+            )
+        asked = max(layers, int(0.05 * n)) if self.n_nodes_min is None else self.n_nodes_min
+        smallest = count("n_nodes_min", asked, n, layers, n - 1, why="one per hidden layer")
         settings = one._settings(rows.n, None)
         network = one._first_network(rows, None)
         with one._progress(settings.epochs) as tick:
@@ -181,7 +188,7 @@ class ShadowPath(BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         smallest, n = self.n_nodes_range_
-        number = self._count("n_nodes", n_nodes, n, smallest)
+        number = count("n_nodes", n_nodes, n, smallest, why="n_nodes_min")
         one, band = copy.copy(self._one), self.family_.whole
         one.n_nodes = number
         network = self.family_.at(number)
@@ -282,7 +289,3 @@ class ShadowPath(BaseEstimator):  # type: ignore[misc]
                 "validation_fraction was 0, so that no rows were kept aside to measure on: give X= and y="
             )
         return self._held["X"], self._held["y"], self._held.get("sample_weight")
-
-    def _count(self, name: str, asked: float, n: int, least: int) -> int:
-        why = "one per hidden layer" if name == "n_nodes_min" else "n_nodes_min"
-        return count(name, asked, n, least, why=why)

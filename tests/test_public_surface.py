@@ -39,6 +39,7 @@ NAMES = {
         *["prune", "get_support", "get_feature_names_out", "transform", "set_output"],
     ],
     "ShadowNetwork": ["gates", "step", "support"],
+    "ShadowPath": ["fit", "at", "smallest"],
     "ShadowRegressor": ["fit", "predict", "prune", "retrain", "score"],
     "datasets": ["generate", "load_hbb"],
     "emit": ["hls4ml", "keras", "onnx", "qonnx", "verify", "verilog"],
