@@ -26,7 +26,7 @@ from .network import ACTIVATIONS, Network
 from .parallel import stop_if_asked, workers
 from .qat import Quantiser
 from .shadow import METHODS, ShadowNetwork
-from .training import History, Settings, train
+from .training import History, Settings, train, usual_learning_rate
 
 F32 = NDArray[np.float32]
 
@@ -57,7 +57,8 @@ PARAMETERS = """hidden_layer_sizes : int or sequence of int, default=(64, 64, 64
         Rows per step. "auto" is a power of two between 32 and 512 that follows the number of rows.
     learning_rate_init : float or "auto", default="auto"
         Largest learning rate; it rises over the first 3 % of the steps and falls to zero as a cosine.
-        "auto" is 0.005 at 512 rows per step and falls with the square root of the batch.
+        "auto" is 0.005 at 512 rows per step; it goes with the square root of the batch and against that of
+        the part of the nodes that is kept, up to three times as much.
     max_iter : int or "auto", default="auto"
         Epochs. "auto" is 30, or as many as make 3,000 steps.
     early_stopping : bool, default=False
@@ -286,7 +287,7 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
 
         network = self._first_network(rows, start)
         shadow = self._shadow(network, rows.streams[2])
-        settings = self._settings(rows.n, None if start is None else _kept_share(shadow))
+        settings = self._settings(rows.n, shadow, warm=start is not None)
         with self._progress(settings.epochs) as tick:
             network, support, history = train(
                 network, shadow, rows.x, rows.target, rows.weight, settings, rows.streams[3],
@@ -504,21 +505,22 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
             )
         return [int(n) for n in hidden]
 
-    def _settings(self, n_rows: int, kept: float | None) -> Settings:
-        """Every "auto" decided; kept: share of the nodes that a run from a trained network keeps."""
+    def _settings(self, n_rows: int, shadow: ShadowNetwork | None, warm: bool = False) -> Settings:
+        """Every "auto" decided; warm: the run begins with a trained network."""
         batch = self.batch_size
         if batch == "auto":
             batch = 2 ** int(np.clip(np.log2(max(n_rows, 2) / 64), 5, 9))
         batch = int(min(batch, n_rows))
         rate = self.learning_rate_init
-        if rate == "auto":
-            rate = 5e-3 * math.sqrt(batch / 512)
+        if rate == "auto" and warm:
             # the more is taken away, the more must the rest learn anew
-            rate *= 1.0 if kept is None else max(0.2, 1 - kept)
+            rate = usual_learning_rate(batch, 1.0) * max(0.2, 1 - _kept_share(shadow, 0))
+        elif rate == "auto":
+            rate = usual_learning_rate(batch, _kept_share(shadow, 1))
         epochs = self.max_iter
         if epochs == "auto":
             epochs = max(30, math.ceil(3000 / math.ceil(n_rows / batch)))
-            epochs = epochs if kept is None else math.ceil(epochs / 3)
+            epochs = math.ceil(epochs / 3) if warm else epochs
         return Settings(
             loss=self._loss(),
             epochs=int(epochs),
@@ -544,10 +546,10 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         return self.network_.forward(X, keep=False)
 
 
-def _kept_share(shadow: ShadowNetwork | None) -> float:
-    """Smallest share that one of the budgets leaves."""
+def _kept_share(shadow: ShadowNetwork | None, first_layer: int) -> float:
+    """Smallest share that one of the budgets leaves, of those that reach layers from `first_layer` on."""
     groups = shadow.groups if shadow else []
-    return min((float(g.open_part(1.0)) for g in groups), default=1.0)
+    return min((float(g.open_part(1.0)) for g in groups if g.layer.max() >= first_layer), default=1.0)
 
 
 def _check_weights(sample_weight: ArrayLike | None, n: int) -> NDArray[np.float64] | None:

@@ -25,7 +25,7 @@ from .network import Network
 F64 = NDArray[np.float64]
 
 STAGE = 0.6  # part of the training during which gates are soft
-RAMP = 0.75  # part of that stage during which the budget falls
+RAMP = 0.5  # part of that stage during which the budget falls
 TAYLOR_SHARE = 0.01  # of a new step in the running mean of saliencies
 METHODS = ("shadow", "straight-through", "taylor")
 

@@ -79,6 +79,15 @@ def live_weight_decay(n_weights: float) -> float:
     return min(1.0, math.sqrt(n_weights / 15000))
 
 
+def usual_learning_rate(batch_size: int, kept: float) -> float:
+    """Largest learning rate for steps of so many rows, of a network that keeps this part of its nodes.
+
+    0.005 at 512 rows; it goes with the root of the batch, and against that of the part kept, up to three
+    times as much: a small network that comes out of a large one gains from it (docs/method.md).
+    """
+    return 5e-3 * math.sqrt(batch_size / 512) * min(3.0, 1 / math.sqrt(kept))
+
+
 def learning_rates(peak: float, steps: NDArray[Any], n_steps: int) -> F32:
     """Learning rate at some steps of a training: a rise to the peak, then a cosine to zero."""
     warm = np.minimum(1.0, (steps + 1) / max(1.0, WARMUP * n_steps))

@@ -138,7 +138,7 @@ def test_training_for_few_bits_beats_rounding_afterwards():
     trained = sp.ShadowClassifier(precision="auto:5", **options).fit(X, y)
     loss_rounded = auc - roc_auc_score(y_held, rounded.forward(X_held)[:, 0])
     loss_trained = auc - roc_auc_score(y_held, trained.decision_function(X_held))
-    assert loss_trained < 0.3 * loss_rounded and loss_trained < 0.004
+    assert loss_trained < 0.5 * loss_rounded and loss_trained < 0.004
 
 
 def test_inputs_early_stopping_retraining_and_warm_starts_go_together():
