@@ -43,7 +43,12 @@ if X86:
 
 INCLUDE = ["csrc", "csrc/kernels"]
 HEADERS = ["csrc/shadowprune.h", "csrc/packed.h", "csrc/team.h", "csrc/groups.h", "csrc/train.h", "csrc/kernels/kernels.h"]
-KERNEL_PARTS = ["csrc/kernels/table.h", "csrc/kernels/tile.h", "csrc/kernels/elementwise.h"]
+KERNEL_PARTS = [
+    "csrc/kernels/table.h",
+    "csrc/kernels/tile.h",
+    "csrc/kernels/elementwise.h",
+    "csrc/kernels/columns.h",
+]
 CORE = ["status", "packed", "network", "predict", "shadow", "variants", "loss", "optimizer", "team"]
 CORE += ["groups", "train", "path", "reduce", "fixed", "quantise", "kernels/dispatch"]
 GLUE = ["module", "arrays", "methods", "model", "predictor", "trainer", "path", "fixed"]

@@ -61,6 +61,7 @@ void sp_net_forward(const sp_net *net, const float *x, int64_t x_stride, int row
             .start = net->v + net->bias[l],
             .start_row = 0,
             .start_panel = SP_PANEL,
+            .start_spread = false,
             .c = h,
             .c_row = net->stride[l],
             .c_panel = SP_PANEL,
@@ -105,6 +106,7 @@ static void weight_gradient(const sp_net *net, int l, const float *h, int64_t h_
             .start = zeros,
             .start_row = 0,
             .start_panel = 0,
+            .start_spread = false,
             .c = thin,
             .c_row = h_stride,
             .c_panel = SP_PANEL,
@@ -130,6 +132,7 @@ static void weight_gradient(const sp_net *net, int l, const float *h, int64_t h_
         .start = add ? grad : zeros,
         .start_row = add ? net->panel[l] : 0,
         .start_panel = add ? (int64_t)layout->width[l - 1] * SP_PANEL : 0,
+        .start_spread = false,
         .c = grad,
         .c_row = net->panel[l],
         .c_panel = (int64_t)layout->width[l - 1] * SP_PANEL,
@@ -162,6 +165,7 @@ static void input_gradient(const sp_net *net, int l, int rows, float *block)
         .start = zeros,
         .start_row = 0,
         .start_panel = 0,
+        .start_spread = false,
         .c = h,
         .c_row = net->stride[l - 1],
         .c_panel = SP_PANEL,
@@ -247,21 +251,17 @@ sp_status sp_forward(sp_model *model, const float *params, const float *gates, c
     const uint64_t state = sp_flush_subnormals();
     sp_net_pack(net, params, net->w);
     sp_net_fold(net, gates, keep);
-    for (int64_t b = 0; b < n_blocks; b++) {
+    for (int64_t b = 0; keep && b < n_blocks; b++) {
         const int64_t first = b * SP_BLOCK_ROWS;
         const int n = (int)(rows - first < SP_BLOCK_ROWS ? rows - first : SP_BLOCK_ROWS);
-        float *block = model->blocks + (keep ? b : 0) * net->n_block;
-        const float *in = x + first * n_in;
-        int64_t in_stride = n_in;
-        if (keep) {
-            for (int r = 0; r < n; r++)
-                memcpy(block + (int64_t)r * net->stride[0], in + (int64_t)r * n_in, 4 * (size_t)n_in);
-            in = block;
-            in_stride = net->stride[0];
-        }
-        sp_net_forward(net, in, in_stride, n, block);
+        float *block = model->blocks + b * net->n_block;
+        for (int r = 0; r < n; r++)
+            memcpy(block + (int64_t)r * net->stride[0], x + (first + r) * n_in, 4 * (size_t)n_in);
+        sp_net_forward(net, block, net->stride[0], n, block);
         sp_net_outputs(net, block, n, z + first * n_out);
     }
+    if (!keep)
+        sp_net_infer(net, x, rows, model->blocks, z);
     sp_restore_subnormals(state);
     if (keep) {
         model->gated = gates != NULL;

@@ -20,6 +20,7 @@ sp_status sp_net_init(sp_net *net, const sp_layout *layout, bool foldable)
     *net = (sp_net){.kernels = sp_kernels_in_use(), .layout = *layout};
     const int *width = layout->width;
     int64_t n_transposed = 0, widest = 0, n_rows = 0;
+    const int vector = net->kernels->vector;
     for (int l = 0; l <= layout->n_layers; l++) {
         const int64_t padded = round_up(width[l], width[l] < SP_PANEL ? SP_PAD : SP_PANEL);
         net->panel[l] = padded < SP_PANEL ? (int)padded : SP_PANEL;
@@ -33,6 +34,8 @@ sp_status sp_net_init(sp_net *net, const sp_layout *layout, bool foldable)
             net->bias[l] = net->weight[l] + width[l - 1] * padded;
             net->n_packed = net->bias[l] + padded;
             n_rows += width[l - 1];
+            net->by_rows += (double)width[l - 1] * (double)(round_up(width[l], vector) / vector);
+            net->by_columns += (width[l - 1] > 4 * SP_PANEL ? 1.3 : 1) * width[l - 1] * width[l];
         }
         if (l > 1) {
             net->transposed[l] = n_transposed;

@@ -74,6 +74,7 @@ typedef struct {
     int stride[SP_MAX_LAYERS + 1]; /* floats in a row of outputs of layer l (0: inputs) */
     int64_t weight[SP_MAX_LAYERS + 1], bias[SP_MAX_LAYERS + 1], n_packed;
     int64_t transposed[SP_MAX_LAYERS + 1];
+    double by_rows, by_columns; /* cost of a row with its nodes as lanes, and of a vector of rows as lanes */
     int64_t output[SP_MAX_LAYERS + 1], thin, n_block; /* places in a block */
     float *w;                                         /* weights and biases */
     float *v;                                         /* w with the gates folded in; w itself without gates */
@@ -103,6 +104,9 @@ void sp_net_fold_piece(const sp_net *net, const float *gates, bool transpose, in
 
 /* Outputs of rows of x (row stride) through all layers into the block. */
 void sp_net_forward(const sp_net *net, const float *x, int64_t x_stride, int rows, float *block);
+
+/* z (rows, width[L]) of x (rows, width[0]), by rows as lanes where that is faster; the bits of sp_net_forward. */
+void sp_net_infer(const sp_net *net, const float *x, int64_t rows, float *block, float *z);
 
 /* z (rows, width[L]) of the last forward pass through the block. */
 void sp_net_outputs(const sp_net *net, const float *block, int rows, float *z);

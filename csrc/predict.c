@@ -1,12 +1,85 @@
-/* Inference: weights packed once, then nothing but the products.
+/* Inference: nothing but the products.
  *
- * The activations of a block of rows live in a spare buffer. A thread that finds it taken makes one of its own, so
+ * Whole panels of rows go through the layers with rows as lanes, so that a narrow layer leaves none idle: the rows are
+ * turned into columns once, h_l^T = V_l^T h_(l-1)^T, and what comes out is turned back. Few rows have the nodes as
+ * lanes, as in a training. Sums run over k in the same order: the same bits.
+ *
+ * A predictor's block lives in a spare buffer. A thread that finds it taken makes one of its own, so
  * that one predictor serves any number of threads and a single thread allocates nothing.
  */
 #include "packed.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
+
+static void forward_columns(const sp_net *net, const float *x, int rows, float *block, float *z)
+{
+    const sp_layout *layout = &net->layout;
+    const int vector = net->kernels->vector, n_out = layout->width[layout->n_layers];
+    const int lanes = (rows + SP_PAD - 1) / SP_PAD * SP_PAD;
+    float *in = block, *out = block + net->n_block / 2 / SP_PAD * SP_PAD;
+    net->kernels->columns(rows, layout->width[0], x, layout->width[0], in, lanes);
+    for (int l = 1; l <= layout->n_layers; l++) {
+        const int k = layout->width[l - 1], n = layout->width[l], panel = net->panel[l];
+        const bool hidden = l < layout->n_layers, relu = hidden && layout->activation == SP_RELU;
+        for (int j = 0; j < n; j += panel)
+            net->kernels->product(&(sp_product){
+                .m = n - j < panel ? n - j : panel,
+                .n = (rows + vector - 1) / vector * vector,
+                .k = k,
+                .a = net->v + net->weight[l] + (int64_t)j * k,
+                .ai = 1,
+                .ap = panel,
+                .b = in,
+                .b_row = lanes,
+                .b_panel = 0,
+                .start = net->v + net->bias[l] + j,
+                .start_row = 1,
+                .start_panel = 0,
+                .start_spread = true,
+                .c = out + j * lanes,
+                .c_row = lanes,
+                .c_panel = 0,
+                .finish = relu ? SP_KEEP_POSITIVE : SP_KEEP_SUM,
+            });
+        if (hidden && !relu)
+            net->kernels->activate(layout->activation, (int64_t)n * lanes, out);
+        float *swap = in;
+        in = out;
+        out = swap;
+    }
+    if (n_out == 1)
+        memcpy(z, in, 4 * (size_t)rows);
+    else
+        for (int r = 0; r < rows; r++)
+            for (int j = 0; j < n_out; j++)
+                z[r * n_out + j] = in[j * lanes + r];
+}
+
+/* Logits of the first rows; of how many. */
+static int some_rows(const sp_net *net, const float *x, int64_t left, float *block, float *z)
+{
+    const int vector = net->kernels->vector;
+    const int rows = left < SP_PANEL ? (int)left : SP_PANEL;
+    const double by_columns = (rows < SP_PANEL ? 1.15 : 1) * ((rows + vector - 1) / vector) * net->by_columns;
+    if (by_columns < rows * net->by_rows)
+        forward_columns(net, x, rows, block, z);
+    else {
+        sp_net_forward(net, x, net->layout.width[0], rows, block);
+        sp_net_outputs(net, block, rows, z);
+    }
+    return rows;
+}
+
+void sp_net_infer(const sp_net *net, const float *x, int64_t rows, float *block, float *z)
+{
+    const int n_in = net->layout.width[0], n_out = net->layout.width[net->layout.n_layers];
+    for (int64_t at = 0, done; at < rows; at += done)
+        done = some_rows(net, x + at * n_in, rows - at, block, z + at * n_out);
+}
+
+/* --- A network frozen ------------------------------------------------------------------------------------------- */
 
 struct sp_predictor {
     sp_net net;
@@ -43,16 +116,11 @@ const sp_layout *sp_predictor_layout(const sp_predictor *predictor) { return &pr
 sp_status sp_predict(sp_predictor *predictor, const float *x, int64_t rows, float *z)
 {
     const sp_net *net = &predictor->net;
-    const int last = net->layout.n_layers, n_in = net->layout.width[0], n_out = net->layout.width[last];
     float *block = atomic_exchange(&predictor->spare, NULL);
     if (!block && !(block = sp_floats(net->n_block)))
         return SP_NO_MEMORY;
     const uint64_t state = sp_flush_subnormals();
-    for (int64_t first = 0; first < rows; first += SP_BLOCK_ROWS) {
-        const int n = (int)(rows - first < SP_BLOCK_ROWS ? rows - first : SP_BLOCK_ROWS);
-        sp_net_forward(net, x + first * n_in, n_in, n, block);
-        sp_net_outputs(net, block, n, z + first * n_out);
-    }
+    sp_net_infer(net, x, rows, block, z);
     sp_restore_subnormals(state);
     free(atomic_exchange(&predictor->spare, block));
     return SP_OK;

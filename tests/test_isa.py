@@ -114,7 +114,7 @@ def test_single_calls_agree_to_float32(results):
 def test_the_core_passes_its_tests_under(name):
     """All of test_core_*.py that computes, again in a fresh interpreter, with fewer examples."""
     here = Path(__file__).parent
-    files = [str(here / f"test_core_{part}.py") for part in ("network", "shadow", "training")]
+    files = [str(here / f"test_core_{part}.py") for part in ("network", "predict", "shadow", "training")]
     env = {**os.environ, "SHADOWPRUNE_ISA": name, "HYPOTHESIS_PROFILE": "short"}
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *files]
     done = subprocess.run(command, env=env, cwd=here.parent, capture_output=True, text=True, check=False)

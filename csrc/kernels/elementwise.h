@@ -21,15 +21,16 @@ INLINE f16 choose(i16 mask, f16 yes, f16 no) { return (f16)((mask & (i16)yes) | 
 INLINE d8 choose_d(l8 mask, d8 yes, d8 no) { return (d8)((mask & (l8)yes) | (~mask & (l8)no)); }
 INLINE f16 magnitude(f16 x) { return (f16)((i16)x & 0x7fffffff); }
 
-/* Lanes of x (0-15) and y (16-31) chosen by index. */
+/* Lanes of x and then of y chosen by index. */
 #ifdef __clang__
-INLINE f16 shuffle(f16 x, f16 y, i16 at)
-{
-    f16 r;
-    UNROLL for (int i = 0; i < 16; i++)
-        r[i] = at[i] < 16 ? x[at[i]] : y[at[i] - 16];
-    return r;
-}
+#define shuffle(x, y, at) \
+    ({ \
+        enum { LANES = sizeof(x) / 4 }; \
+        __typeof__(x) chosen; \
+        UNROLL for (int i = 0; i < LANES; i++) \
+            chosen[i] = (at)[i] < LANES ? (x)[(at)[i]] : (y)[(at)[i] - LANES]; \
+        chosen; \
+    })
 #else
 #define shuffle __builtin_shuffle
 #endif

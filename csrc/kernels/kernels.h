@@ -16,7 +16,8 @@ enum {
 typedef enum { SP_KEEP_SUM, SP_KEEP_POSITIVE, SP_TIMES_C, SP_WHERE_C_POSITIVE, SP_N_FINISHES } sp_finish;
 
 /* C[i][j] = finish(start[i][j] + sum_p A[i*ai + p*ap] B[p][j]),  i < m, j < n (a multiple of the vector), p < k.
-   Columns of B, C and start lie in panels of SP_PANEL columns, *_panel floats apart. */
+   Columns of B, C and start lie in panels of SP_PANEL columns, *_panel floats apart. One of ai and ap is 1, and ap is
+   where finish reads C. */
 typedef struct {
     int m, n, k;
     const float *a;
@@ -25,6 +26,7 @@ typedef struct {
     int64_t b_row, b_panel;
     const float *start;
     int64_t start_row, start_panel;
+    bool start_spread; /* start[i] for all j, *_row floats apart */
     float *c;
     int64_t c_row, c_panel;
     sp_finish finish;
@@ -66,6 +68,9 @@ struct sp_kernels {
 
     /* out[r] = x[order[r]], rows of n floats; stride of out. */
     void (*gather)(int rows, int n, const float *x, const int32_t *order, float *out, int64_t stride);
+
+    /* out[j][r] = x[r][j], n columns to rows of out; the last row again up to a multiple of the vector. */
+    void (*columns)(int rows, int n, const float *x, int64_t stride, float *out, int64_t out_row);
 
     /* out (n) [+]= column sums of d (rows, n). */
     void (*column_sums)(int rows, int n, const float *d, int64_t stride, float *out, bool add);

@@ -3,6 +3,7 @@
 
 #include "tile.h"
 #include "elementwise.h"
+#include "columns.h"
 
 #define TABLE_(name) sp_kernels_##name
 #define TABLE(name) TABLE_(name)
@@ -16,6 +17,7 @@ const sp_kernels TABLE(NAME) = {
     .activate = activate,
     .slope = slope,
     .gather = gather,
+    .columns = columns,
     .column_sums = column_sums,
     .fold = fold,
     .gate_gradient = gate_gradient,

@@ -6,6 +6,10 @@
  * keeps tile_rows[vectors] x vectors sums in registers: arrays of fixed size, fully unrolled. Shapes are
  * template arguments of an inlined function; a table holds one instance per remainder.
  */
+#ifdef __SSE__
+#include <immintrin.h>
+#endif
+
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 16")
 
@@ -21,30 +25,63 @@ typedef struct {
     const float *a, *b, *start;
     float *c;
     int64_t ai, ap, b_row, start_row, c_row;
+    bool start_spread;
     int k;
 } tile_job;
 
-INLINE void tile(const int rows, const int vectors, const sp_finish finish, const tile_job *t)
+/* x where it is not negative, else zero; NaN stays NaN, and -0 stays -0, which is the rule of x86's maximum too. */
+INLINE vec positive(vec x)
+{
+#if VECTOR == 16
+    return _mm512_max_ps((vec){0}, x);
+#elif VECTOR == 8
+    return _mm256_max_ps((vec){0}, x);
+#elif defined(__SSE__)
+    return _mm_max_ps((vec){0}, x);
+#else
+    return (vec)(~(x < 0) & (vec_mask)x);
+#endif
+}
+
+/* sum += A B; one of A's strides is 1, which the loop is made for. */
+INLINE void multiply(const int rows, const int vectors, const tile_job *t, const int64_t ai, const int64_t ap,
+                     vec sum[TILE_MAX_ROWS][TILE_VECTORS])
 {
     const float *a = t->a, *b = t->b;
-    const int64_t ai = t->ai, ap = t->ap, b_row = t->b_row, c_row = t->c_row;
-    vec sum[TILE_MAX_ROWS][TILE_VECTORS];
-
-    UNROLL for (int i = 0; i < rows; i++)
-        UNROLL for (int j = 0; j < vectors; j++)
-            sum[i][j] = LOAD(t->start + i * t->start_row + j * VECTOR);
-
+    const int64_t b_row = t->b_row;
     for (int p = t->k; p > 0; p--, a += ap, b += b_row)
         UNROLL for (int i = 0; i < rows; i++)
             UNROLL for (int j = 0; j < vectors; j++)
                 sum[i][j] += a[i * ai] * LOAD(b + j * VECTOR);
+}
+
+INLINE void tile(const int rows, const int vectors, const sp_finish finish, const tile_job *t)
+{
+    float *const to = t->c;
+    const int64_t c_row = t->c_row;
+    const bool backward = finish == SP_TIMES_C || finish == SP_WHERE_C_POSITIVE; /* then A is row-major */
+    vec sum[TILE_MAX_ROWS][TILE_VECTORS];
+
+    if (!backward && t->start_spread)
+        UNROLL for (int i = 0; i < rows; i++)
+            UNROLL for (int j = 0; j < vectors; j++)
+                sum[i][j] = t->start[i * t->start_row] - (vec){0}; /* not +: that would lose the sign of -0 */
+    else
+        UNROLL for (int i = 0; i < rows; i++)
+            UNROLL for (int j = 0; j < vectors; j++)
+                sum[i][j] = LOAD(t->start + i * t->start_row + j * VECTOR);
+
+    if (backward || t->ap == 1)
+        multiply(rows, vectors, t, t->ai, 1, sum);
+    else
+        multiply(rows, vectors, t, 1, t->ap, sum);
 
     UNROLL for (int i = 0; i < rows; i++)
         UNROLL for (int j = 0; j < vectors; j++) {
-            float *c = t->c + i * c_row + j * VECTOR;
+            float *c = to + i * c_row + j * VECTOR;
             vec x = sum[i][j];
             if (finish == SP_KEEP_POSITIVE)
-                x = (vec)(~(x < 0) & (vec_mask)x);   /* NaN stays NaN */
+                x = positive(x);
             if (finish == SP_TIMES_C)
                 x *= LOAD(c);
             if (finish == SP_WHERE_C_POSITIVE)
@@ -95,13 +132,15 @@ static void product(const sp_product *job)
         const int left = (job->n - j) / VECTOR, vectors = left < TILE_VECTORS ? left : TILE_VECTORS;
         const int64_t panel = j / SP_PANEL, column = j % SP_PANEL;
         const float *b = job->b + panel * job->b_panel + column;
-        const float *start = job->start + panel * job->start_panel + column;
+        const float *start = job->start + (job->start_spread ? 0 : panel * job->start_panel + column);
         float *c = job->c + panel * job->c_panel + column;
-        for (int i = 0; i < job->m; i += tile_rows[vectors]) {
-            const int rest = job->m - i, rows = rest < tile_rows[vectors] ? rest : tile_rows[vectors];
+        const int most = tile_rows[vectors];
+        for (int i = 0, rows; i < job->m; i += rows) {
+            const int rest = job->m - i;
+            rows = rest <= most ? rest : rest < 2 * most ? (rest + 1) / 2 : most; /* a last tile of few would be slow */
             const tile_job t = {
-                job->a + i * job->ai, b, start + i * job->start_row, c + i * job->c_row,
-                job->ai, job->ap, job->b_row, job->start_row, job->c_row, job->k,
+                job->a + i * job->ai, b, start + i * job->start_row, c + i * job->c_row, job->ai, job->ap,
+                job->b_row, job->start_row, job->c_row, job->start_spread, job->k,
             };
             tiles[vectors][rows][job->finish](&t);
         }

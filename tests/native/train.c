@@ -1,5 +1,5 @@
 /* A small training with the C core alone: what `make arm` runs under emulation and beside the host's own build.
- * Prints the losses of its last ten steps; the argument is the number of threads. */
+ * Prints the losses of its last ten steps and a logit; the argument is the number of threads. */
 #include "shadowprune.h"
 
 #include <stdio.h>
@@ -66,6 +66,16 @@ int main(int argc, char **argv)
     }
     for (int i = 0; i < STEPS; i++)
         printf("%.4f\n", loss[i]);
+    static float z[ROWS], one;
+    sp_trainer_get(trainer, params, zeros, zeros);
+    sp_predictor *predictor = sp_predictor_new(&layout, params);
+    if (!predictor || sp_predict(predictor, x, ROWS, z))
+        return 1;
+    for (int i = 0; i < ROWS; i += 7) /* one row has its nodes as lanes, many are lanes themselves: the same bits */
+        if (sp_predict(predictor, x + i * INPUTS, 1, &one) || one != z[i])
+            return 1;
+    printf("%.3f\n", z[0]);
+    sp_predictor_free(predictor);
     sp_trainer_free(trainer);
     free(params);
     free(zeros);
