@@ -42,11 +42,19 @@ if X86:
     ]
 
 INCLUDE = ["csrc", "csrc/kernels"]
-HEADERS = ["csrc/shadowprune.h", "csrc/packed.h", "csrc/team.h", "csrc/groups.h", "csrc/train.h", "csrc/kernels/kernels.h"]
+HEADERS = [
+    "csrc/shadowprune.h",
+    "csrc/packed.h",
+    "csrc/team.h",
+    "csrc/groups.h",
+    "csrc/train.h",
+    "csrc/kernels/kernels.h",
+]
 KERNEL_PARTS = [
     "csrc/kernels/table.h",
     "csrc/kernels/tile.h",
     "csrc/kernels/elementwise.h",
+    "csrc/kernels/doubles.h",
     "csrc/kernels/columns.h",
 ]
 CORE = ["status", "packed", "network", "predict", "shadow", "variants", "loss", "optimizer", "team"]

@@ -85,3 +85,5 @@ double sp_loss_rows(sp_loss loss, int64_t rows, int n, const float *z, int64_t z
     }
     return total;
 }
+
+void sp_probabilities(int64_t n, const float *z, double *p) { sp_kernels_in_use()->probabilities(n, z, p); }

@@ -97,6 +97,9 @@ typedef enum { SP_BINARY_CROSSENTROPY, SP_CATEGORICAL_CROSSENTROPY, SP_SQUARED_E
 double sp_loss_rows(sp_loss loss, int64_t rows, int n, const float *z, int64_t z_stride, const float *target,
                     int64_t target_stride, const float *weight, float scale, float *dz, int64_t dz_stride);
 
+/* p (n, 2) = 1 - sigmoid(z), sigmoid(z), each to the last places of a double however small. */
+void sp_probabilities(int64_t n, const float *z, double *p);
+
 /* --- Optimisers of the weights (optimizer.c) --------------------------------------------------------------------- */
 
 typedef enum { SP_ADAM, SP_SGD } sp_optimizer_kind;

@@ -73,6 +73,9 @@ def loss(kind: str, z: F32, target: F32, weight: F32 | None = None) -> tuple[flo
     (0.5 |z - t|^2 summed over outputs); weight (n,) multiplies each row's loss, the mean divides by n.
     """
 
+def probabilities(z: F32) -> F64:
+    """1 - sigmoid(z) and sigmoid(z), (n, 2), of logits z (n, 1)."""
+
 def adam_step(
     params: F32,
     grad: F32,

@@ -20,6 +20,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from tqdm import tqdm
 
 from ._folding import check_start, fold_inputs, unfold_inputs
+from ._validation import checked_rows
 from .budget import Budget
 from .fixedpoint import FixedNetwork
 from .network import ACTIVATIONS, Network
@@ -537,9 +538,8 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         return self.support_[0]
 
     def _outputs(self, X: Any) -> F32:
-        check_is_fitted(self)
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        if not self.support_[0].all():
+        X = checked_rows(self, X)
+        if X.shape[1] > self.network_.widths[0]:
             X = X[:, self.support_[0]]
         if self.fixed_network_ is not None:
             return self.fixed_network_.forward(X).astype(np.float32)

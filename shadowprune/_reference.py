@@ -67,6 +67,12 @@ def sigmoid(z: F64) -> F64:
     return np.where(z >= 0, 1.0, small) / (1.0 + small)
 
 
+def probabilities(z: ArrayLike) -> F64:
+    """1 - sigmoid(z) and sigmoid(z), (n, 2), of logits z (n, 1)."""
+    exact = np.asarray(z, dtype=np.float64)
+    return np.hstack([sigmoid(-exact), sigmoid(exact)])
+
+
 def activate(activation: str, z: F64) -> F64:
     """phi(z) of the hidden nodes."""
     match activation:

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit, softmax
 from sklearn.base import ClassifierMixin, MultiOutputMixin, RegressorMixin
 from sklearn.metrics import r2_score, roc_auc_score
 from sklearn.preprocessing import LabelEncoder, StandardScaler
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
+from . import _core
 from ._estimator import ATTRIBUTES, PARAMETERS, ShadowEstimator
 from .network import Network
 
@@ -91,10 +91,11 @@ class ShadowClassifier(ClassifierMixin, ShadowEstimator):  # type: ignore[misc]
         -------
         ndarray of shape (n, n_classes), float64
         """
-        z = self._outputs(X).astype(np.float64)
+        z = self._outputs(X)
         if z.shape[1] == 1:
-            return np.hstack([expit(-z), expit(z)])
-        return np.asarray(softmax(z, axis=1))
+            return _core.probabilities(z)
+        p = np.exp(z - z.max(axis=1, keepdims=True), dtype=np.float64)
+        return np.asarray(p / p.sum(axis=1, keepdims=True))
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Most probable class of each row.

@@ -56,6 +56,10 @@ def loss(**changes):
     return _core.loss(**{"kind": "squared_error", "z": f32(4, 2), "target": f32(4, 2), **changes})
 
 
+def probabilities(**changes):
+    return _core.probabilities(*{"z": f32(4, 1), **changes}.values())
+
+
 def adam_step(**changes):
     arrays = {name: f32(9) for name in ("params", "grad", "m", "v")}
     numbers = {"step": 1, "learning_rate": 0.1, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8}
@@ -249,6 +253,9 @@ CASES = [
     (loss, {"z": f32(0, 2), "target": f32(0, 2)}),
     (loss, {"weight": f32(3)}),
     (loss, {"weight": f32(4, 1)}),
+    (probabilities, {"z": f32(4)}),
+    (probabilities, {"z": f32(4, 2)}),
+    (probabilities, {"z": None}),
     # optimisers
     (adam_step, {"grad": f32(8)}),
     (adam_step, {"m": f32(10)}),
@@ -357,7 +364,20 @@ def test_refused(function, changes):
 
 @pytest.mark.parametrize(
     "function",
-    [gates, gates_backward, select, scores_step, reduce, loss, adam_step, sgd_step, forward, set_state, run],
+    [
+        gates,
+        gates_backward,
+        select,
+        scores_step,
+        reduce,
+        loss,
+        probabilities,
+        adam_step,
+        sgd_step,
+        forward,
+        set_state,
+        run,
+    ],
 )
 def test_the_usual_arguments_are_accepted(function):
     """Or else the refusals above would prove nothing."""

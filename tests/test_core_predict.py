@@ -95,6 +95,19 @@ def test_a_row_that_is_no_number_stays_alone(activation, rng):
     assert bits(predictor(x)) == bits(wanted)  # nothing of them is left behind
 
 
+def test_probabilities(rng):
+    """Near the twin relative to each probability, the smallest too; a pair adds up to one."""
+    for n in (0, 1, 7, 8, 9, 1000):
+        z = (30 * rng.normal(size=(n, 1))).astype(np.float32)
+        found = _core.probabilities(z)
+        assert found.dtype == np.float64
+        np.testing.assert_allclose(found, twin.probabilities(z), rtol=1e-14)
+        np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-15)
+    edges = np.array([0, -0.0, np.inf, -np.inf, 690, -690, np.nan], np.float32)[:, None]
+    wanted = [[0.5, 0.5], [0.5, 0.5], [0, 1], [1, 0], [np.exp(-690), 1], [1, np.exp(-690)], [np.nan, np.nan]]
+    np.testing.assert_allclose(_core.probabilities(edges), wanted, rtol=1e-13)
+
+
 def test_in_place(rng):
     widths = (7, 11, 7)
     params, x = make_params(rng, widths), rng.normal(size=(200, 7)).astype(np.float32)

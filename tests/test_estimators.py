@@ -7,6 +7,7 @@ import pytest
 import scipy.sparse
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_digits, make_regression
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import train_test_split
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -26,6 +27,42 @@ RANDOM_ORDER = (
 @pytest.mark.filterwarnings("default")  # the checks provoke warnings on purpose
 def test_scikit_learn_contract(estimator, check):
     check(estimator)
+
+
+@pytest.fixture(scope="module")
+def narrow():
+    """With seven of ten columns kept."""
+    X, y = np.random.default_rng(0).normal(size=(300, 10)), np.arange(300) % 3
+    return sp.ShadowClassifier((6, 6), 8, n_inputs=7, max_iter=2, random_state=0).fit(X, y), X
+
+
+def test_arrays_that_need_no_check_are_predicted_as_others(narrow):
+    """Those take the short way round scikit-learn's validation; lists, integers and other orders do not."""
+    model, X = narrow
+    single, whole = X.astype(np.float32), np.rint(4 * X)
+    wanted = model.predict_proba(single.tolist())
+    np.testing.assert_allclose(wanted.sum(axis=1), 1)
+    for same in (single, single.astype(float), np.asfortranarray(single), single.astype(">f4")):
+        np.testing.assert_array_equal(model.predict_proba(same), wanted)
+    np.testing.assert_array_equal(model.predict_proba(whole), model.predict_proba(whole.astype(int)))
+    large = np.full((20, 10), 3e38, np.float32)  # finite, though the sum is not
+    assert model.predict(large).shape == (20,)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_arrays_that_are_wrong_are_still_refused(narrow, dtype):
+    model, X = narrow
+    X = X.astype(dtype)
+    for value in (np.nan, np.inf, -np.inf):
+        spoilt = X.copy()
+        spoilt[5, 3] = value
+        with pytest.raises(ValueError, match=r"NaN|infinity"):
+            model.predict_proba(spoilt)
+    for wrong in (spoilt, X[:, :7], X[:0], X[0], X[None], np.hstack([X, X])):
+        with pytest.raises(ValueError, match=r"infinity|features|sample|dim"):
+            model.predict(wrong)
+    with pytest.raises(NotFittedError):
+        clone(model).predict(X)
 
 
 @pytest.fixture(scope="module")

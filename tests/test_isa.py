@@ -34,6 +34,7 @@ for kind in LOSSES:
     target = rng.dirichlet(np.ones(5), 300).astype(np.float32)
     value, results["dz " + kind] = _core.loss(kind, z, target)
     results["value " + kind] = np.array([value])
+results["probabilities"] = _core.probabilities(20 * rng.normal(size=(300, 1)).astype(np.float32))
 for family in FAMILIES:
     scores, u = rng.normal(size=117), rng.normal(size=117)
     results["gates " + family], _ = _core.gates(scores, 31.5, 0.05, family)

@@ -1,24 +1,20 @@
-/* Everything beside the matrix product: activations, losses, optimisers, gates.
+/* Everything in float32 beside the matrix product: activations, losses, optimisers.
  *
  * Vectors here are 64 bytes on every instruction set (the compiler splits them), so that sums over lanes have one order.
  * Splitting is clumsy where they live in memory across a loop: there native vectors do it, several to 16 lanes.
  * exp, log1p and tanh are polynomials after Cephes (S. L. Moshier, Methods and Programs for Mathematical Functions,
- * 1989): two units in the last place in float32, close to one in float64.
+ * 1989): two units in the last place.
  */
 #include <math.h>
 
 typedef float f16 __attribute__((vector_size(64), may_alias));
 typedef float f16_anywhere __attribute__((vector_size(64), may_alias, aligned(4)));
 typedef int32_t i16 __attribute__((vector_size(64), may_alias));
-typedef double d8 __attribute__((vector_size(64), may_alias, aligned(8)));
-typedef int64_t l8 __attribute__((vector_size(64), may_alias));
 
 #define F16(p) (*(f16 *)(p))
 #define CF16(p) (*(const f16 *)(p))
-#define CD8(p) (*(const d8 *)(p))
 
 INLINE f16 choose(i16 mask, f16 yes, f16 no) { return (f16)((mask & (i16)yes) | (~mask & (i16)no)); }
-INLINE d8 choose_d(l8 mask, d8 yes, d8 no) { return (d8)((mask & (l8)yes) | (~mask & (l8)no)); }
 INLINE f16 magnitude(f16 x) { return (f16)((i16)x & 0x7fffffff); }
 
 /* Lanes of x and then of y chosen by index. */
@@ -42,8 +38,6 @@ INLINE float sum_lanes(f16 x)
     x += shuffle(x, x, ((i16){2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13}));
     return x[0] + x[1];
 }
-
-INLINE double sum_lanes_d(d8 x) { return ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7])); }
 
 /* e^x for x <= 0, zero below -87. */
 INLINE f16 exp_f(f16 x)
@@ -93,24 +87,6 @@ INLINE f16 tanh_f(f16 z)
     p = p * q + -3.33332819422e-1f;
     p = p * q * z + z;
     return choose(size < 0.625f, p, choose(z < 0, -large, large));
-}
-
-/* e^x for x <= 0, zero below -700. */
-INLINE d8 exp_d(d8 x)
-{
-    const d8 magic = (d8){0} + 6755399441055744.0; /* 1.5 * 2^52 */
-    const l8 tiny = x < -700.0;
-    x = choose_d(tiny, (d8){0}, x);
-    const d8 shifted = x * 1.4426950408889634 + magic, n = shifted - magic;
-    const d8 r = (x - n * 6.93145751953125e-1) - n * 1.42860682030941723212e-6;
-    d8 p = (d8){0} + 1.0 / 6227020800.0;
-    const double c[] = {
-        1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800, 1.0 / 362880, 1.0 / 40320, 1.0 / 5040, 1.0 / 720,
-        1.0 / 120,       1.0 / 24,       1.0 / 6,       1.0 / 2,      1.0,         1.0};
-    UNROLL for (int i = 0; i < 13; i++)
-        p = p * r + c[i];
-    const l8 power = (((l8)shifted - (l8)magic) + 1023) << 52;
-    return choose_d(tiny, (d8){0}, p * (d8)power);
 }
 
 static void activate(sp_activation activation, int64_t n, float *z)
@@ -341,51 +317,4 @@ static double exponentials(int n, const float *z, float *p)
         sum += CF16(p + j);
     }
     return sum_lanes(sum);
-}
-
-INLINE d8 cdf(sp_family family, d8 t, d8 *slope_out)
-{
-    const l8 positive = t > 0;
-    const d8 e = exp_d(choose_d(positive, -t, t)), one = (d8){0} + 1.0;
-    if (family == SP_LAPLACE) {
-        *slope_out = 0.5 * e;
-        return choose_d(positive, one - 0.5 * e, 0.5 * e);
-    }
-    const d8 r = one / (one + e);
-    *slope_out = e * r * r;
-    return choose_d(positive, one, e) * r;
-}
-
-static double gates(sp_family family, int n, const double *score, const double *cost, double theta, double temperature,
-                    double *gate, double *slope_out, double *sum_slope)
-{
-    const double inverse = 1 / temperature;
-    d8 total = {0}, total_slope = {0};
-    int i = 0;
-    for (; i + 8 <= n; i += 8) {
-        d8 d, c = (d8){0} + 1.0;
-        if (cost)
-            c = CD8(cost + i);
-        const d8 g = cdf(family, (CD8(score + i) - theta) * inverse, &d);
-        *(d8 *)(gate + i) = g;
-        *(d8 *)(slope_out + i) = d;
-        total += c * g;
-        total_slope += c * d;
-    }
-    if (i < n) { /* the last few through padded copies: lanes beyond them cost nothing */
-        d8 s = {0}, c = {0}, d;
-        for (int k = 0; k < n - i; k++) {
-            s[k] = score[i + k];
-            c[k] = cost ? cost[i + k] : 1.0;
-        }
-        const d8 g = cdf(family, (s - theta) * inverse, &d);
-        for (int k = 0; k < n - i; k++) {
-            gate[i + k] = g[k];
-            slope_out[i + k] = d[k];
-        }
-        total += c * g;
-        total_slope += c * d;
-    }
-    *sum_slope = sum_lanes_d(total_slope);
-    return sum_lanes_d(total);
 }

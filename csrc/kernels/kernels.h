@@ -90,6 +90,8 @@ struct sp_kernels {
     /* p = exp(z) for z <= 0, padded to SP_PAD; returns the sum. */
     double (*exponentials)(int n, const float *z, float *p);
 
+    void (*probabilities)(int64_t n, const float *z, double *p); /* see sp_probabilities */
+
     /* gate = F((s - theta)/T), slope = F'; returns sum c g, *sum_slope = sum c slope. cost may be NULL. */
     double (*gates)(sp_family family, int n, const double *score, const double *cost, double theta, double temperature,
                     double *gate, double *slope, double *sum_slope);

@@ -3,6 +3,7 @@
 
 #include "tile.h"
 #include "elementwise.h"
+#include "doubles.h"
 #include "columns.h"
 
 #define TABLE_(name) sp_kernels_##name
@@ -24,5 +25,6 @@ const sp_kernels TABLE(NAME) = {
     .update = update,
     .binary_crossentropy = binary_crossentropy,
     .exponentials = exponentials,
+    .probabilities = probabilities,
     .gates = gates,
 };

@@ -421,6 +421,17 @@ static PyObject *sgd_step(PyObject *module, PyObject *args, PyObject *kwargs)
     return optimizer_step(&sgd, params, grad, velocity, NULL, decay, 1, rate);
 }
 
+static PyObject *probabilities(PyObject *module, PyObject *z_obj)
+{
+    (void)module;
+    PyArrayObject *z = sp_in(z_obj, "z", NPY_FLOAT32, 2, (npy_intp[]){-1, 1});
+    PyArrayObject *p = z ? sp_new(NPY_FLOAT64, 2, (npy_intp[]){PyArray_DIM(z, 0), 2}) : NULL;
+    if (p)
+        sp_probabilities(PyArray_DIM(z, 0), PyArray_DATA(z), PyArray_DATA(p));
+    DROP(z);
+    return (PyObject *)p;
+}
+
 PyMethodDef sp_methods[] = {
     {"isa", isa, METH_NOARGS, NULL},
     {"isas", isas, METH_NOARGS, NULL},
@@ -431,6 +442,7 @@ PyMethodDef sp_methods[] = {
     {"select", KEYWORDS(select_nodes)},
     {"reduce", KEYWORDS(reduce)},
     {"loss", KEYWORDS(loss)},
+    {"probabilities", probabilities, METH_O, NULL},
     {"adam_step", KEYWORDS(adam_step)},
     {"sgd_step", KEYWORDS(sgd_step)},
     {"fixed_cast", sp_py_fixed_cast, METH_VARARGS, NULL},
