@@ -20,7 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SHUT 1e-4
+#define SHUT 1e-3
 
 struct sp_path {
     int n_passes, n_knots;       /* the last knot, all nodes, has no correction and is not counted */
@@ -30,7 +30,7 @@ struct sp_path {
     float *value, *grad, *m, *v; /* corrections */
     float *now;                  /* those of one pass */
     float *total;                /* dL/dw of all passes, packed */
-    float *soft;                 /* targets */
+    float *soft, *x;             /* targets and inputs of a batch */
     int32_t *rank;               /* of the nodes of the group, once their order is fixed */
     bool frozen;
     /* of the pass under way */
@@ -65,7 +65,8 @@ sp_status sp_trainer_set_path(sp_trainer *trainer, int n_passes, int n_knots, co
     const int64_t n_corrections = (int64_t)path->n_knots * (path->n_gates + path->n_nodes);
     path->knot = malloc(((size_t)n_knots + (size_t)n_passes + (size_t)n) * sizeof *path->knot);
     path->value = sp_floats(4 * n_corrections + path->n_gates + path->n_nodes);
-    path->total = sp_floats(trainer->net.n_packed + trainer->batch_size * layout->width[last]);
+    path->total =
+        sp_floats(trainer->net.n_packed + trainer->batch_size * (layout->width[last] + trainer->net.stride[0]));
     path->rank = malloc((size_t)n * sizeof *path->rank);
     if (!path->knot || !path->value || !path->total || !path->rank) {
         sp_path_free(path);
@@ -77,7 +78,8 @@ sp_status sp_trainer_set_path(sp_trainer *trainer, int n_passes, int n_knots, co
     path->m = path->grad + n_corrections;
     path->v = path->m + n_corrections;
     path->now = path->v + n_corrections;
-    path->soft = path->total + trainer->net.n_packed;
+    path->x = path->total + trainer->net.n_packed;
+    path->soft = path->x + trainer->batch_size * trainer->net.stride[0];
     for (int k = 0; k < n_knots; k++)
         path->knot[k] = log(knot[k]);
     for (int p = 0; p < n_passes; p++)
@@ -237,8 +239,10 @@ sp_status sp_path_step(sp_batch *b, const double *budget, double temperature, do
     memset(path->grad, 0, 4 * (size_t)n_corrections);
     memset(group->grad, 0, (size_t)group->n * sizeof *group->grad);
     b->soft = path->soft;
+    b->gathered = path->x;
     for (int pass = 0; pass < path->n_passes && !status; pass++) {
-        b->teaches = pass == 0;
+        if (pass > 0 && budget[pass - 1] >= group->n)
+            continue;
         b->add = pass > 0;
         if (pass > 0) {
             correct(path, budget[pass - 1]);

@@ -208,19 +208,21 @@ static void gradient(void *context, int slice, int worker)
         const int n = (int)(b->rows - first < SP_BLOCK_ROWS ? b->rows - first : SP_BLOCK_ROWS);
         const int32_t *order = b->order + first;
         const float *target = own->target;
-        net->kernels->gather(n, n_in, run->x, order, block, net->stride[0]);
-        if (b->soft && !b->teaches)
+        float *x = b->gathered ? b->gathered + first * net->stride[0] : block;
+        if (!b->add)
+            net->kernels->gather(n, n_in, run->x, order, x, net->stride[0]);
+        if (b->soft && b->add)
             target = b->soft + first * n_out;
         else
             net->kernels->gather(n, n_out, run->target, order, own->target, n_out);
         if (run->weight)
             net->kernels->gather(n, 1, run->weight, order, own->weight, 1);
-        sp_net_forward(net, block, net->stride[0], n, block);
-        if (b->teaches)
+        sp_net_forward(net, x, net->stride[0], n, block);
+        if (b->soft && !b->add)
             soften(trainer, n, z, target, b->soft + first * n_out);
         loss += sp_loss_rows(trainer->loss, n, n_out, z, net->stride[n_layers], target, n_out,
                              run->weight ? own->weight : NULL, 1.0f / (float)b->rows, z, net->stride[n_layers]);
-        sp_net_backward(net, block, net->stride[0], n, block, grad, first > begin);
+        sp_net_backward(net, x, net->stride[0], n, block, grad, first > begin);
     }
     b->loss[slice] = loss;
 }

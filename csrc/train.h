@@ -42,9 +42,10 @@ typedef struct {
     sp_rule rule;
     float keep;
     double loss[SP_MAX_SLICES];
-    float *soft; /* (rows, width[L]): targets in place of the run's, or made by a pass that teaches */
-    bool teaches;
-    bool add; /* to the gradient of the passes before */
+    /* of several passes over the rows */
+    bool add;        /* not the first */
+    float *soft;     /* (rows, width[L]): targets, made by the first pass for the others */
+    float *gathered; /* (rows, stride[0]): inputs, gathered by the first pass */
 } sp_batch;
 
 /* Weights for the kernels, from b->gates. */

@@ -12,7 +12,7 @@ from . import _reference as twin
 
 F64 = NDArray[np.float64]
 
-SHUT = 1e-4  # a gate below it is closed
+SHUT = 1e-3  # a gate below it is closed
 
 
 class PathTrainer:
@@ -97,7 +97,7 @@ class PathTrainer:
             soft = target[rows] + 0.5 * len(rows) * twin.loss(self.loss, z, target[rows])[1]
             total = [twin.backward(*net, dz)[0], 0 * self.gain, 0 * self.shift, 0 * self.scores]
             temperature = float(np.asarray(temperatures)[t, 0])
-            for budget in budgets[t]:
+            for budget in budgets[t][budgets[t] < len(self.scores)]:
                 found = self.one_pass(float(budget), temperature, x[rows], soft, w)[1:]
                 total = [a + b for a, b in zip(total, found, strict=True)]
             self.step += 1

@@ -88,19 +88,7 @@ def _parser() -> _Parser:
         return sub
 
     sub = command("figure1", _figure1, "draw the paper's figure on boosted H->bb against QCD jets")
-    sub.add_argument("--out", default="figure1", metavar="DIR", help="results (default: figure1)")
-    sub.add_argument(
-        "--fractions", nargs="+", type=float, metavar="F",
-        help="of the 256 hidden nodes (default: 1 .9 .7 .5 .3 .2 .1 .05; 1 and .7 are always drawn)",
-    )  # fmt: skip
-    _side_by_side(sub, seeds=None, shown=5)
-    sub.add_argument(
-        "--quick", action="store_true", help="three budgets, two seeds, three epochs on few jets"
-    )
-    sub.add_argument(
-        "--hls4ml", action=argparse.BooleanOptionalAction, default=None,
-        help="compile the 70 %% network with hls4ml (default: if it is installed)",
-    )  # fmt: skip
+    _figure1_options(sub)
 
     sub = command(
         "train", _train, "train one network on a sample and save it",
@@ -169,6 +157,25 @@ def _parser() -> _Parser:
     sub = command("info", _info, "what this installation can do, or what a saved network is")
     _info_options(sub)
     return parser
+
+
+def _figure1_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--out", default="figure1", metavar="DIR", help="results (default: figure1)")
+    sub.add_argument(
+        "--fractions", nargs="+", type=float, metavar="F",
+        help="of the 256 hidden nodes (default: 1 .9 .7 .5 .3 .2 .1 .05; 1 and .7 are always drawn)",
+    )  # fmt: skip
+    _side_by_side(sub, seeds=None, shown=5)
+    sub.add_argument(
+        "--path", action="store_true", help="every budget of a seed from one training (ShadowPath)"
+    )
+    sub.add_argument(
+        "--quick", action="store_true", help="three budgets, two seeds, three epochs on few jets"
+    )
+    sub.add_argument(
+        "--hls4ml", action=argparse.BooleanOptionalAction, default=None,
+        help="compile the 70 %% network with hls4ml (default: if it is installed)",
+    )  # fmt: skip
 
 
 def _info_options(sub: argparse.ArgumentParser) -> None:
@@ -320,6 +327,7 @@ def _figure1(options: argparse.Namespace) -> None:
         fractions=options.fractions,
         seeds=options.seeds,
         n_jobs=options.jobs,
+        path=options.path,
         quick=options.quick,
         hls4ml="auto" if options.hls4ml is None else options.hls4ml,
         progress=options.progress,

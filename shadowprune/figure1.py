@@ -105,6 +105,7 @@ def run(
     fractions: Sequence[float] | None = None,
     seeds: int | Sequence[int] | None = None,
     n_jobs: int | None = None,
+    path: bool = False,
     quick: bool = False,
     hls4ml: bool | Literal["auto"] = "auto",
     progress: bool = True,
@@ -124,6 +125,8 @@ def run(
         How many trainings of each, or their seeds; by default 5.
     n_jobs : int, optional
         Trainings side by side; None or -1: one per core this process may use.
+    path : bool
+        All budgets from one ShadowPath per seed, but for the original network, which is trained by itself.
     quick : bool
         A check of the whole chain: three budgets, two seeds, three epochs on 6000 jets. Not a result.
     hls4ml : bool or "auto"
@@ -186,6 +189,7 @@ def run(
             wanted_seeds,
             hidden=HIDDEN,
             retrain=(RIGHT,),
+            path=path,
             n_workers=n_workers,
             step=bar.step,
             **parameters,
@@ -218,6 +222,7 @@ def run(
         "versions": versions("matplotlib", "mplhep", "hls4ml") | {"instruction set": _core.isa()},
         "settings": {
             "quick": quick,
+            "path": path,
             "hidden_layer_sizes": list(HIDDEN),
             "seeds": wanted_seeds,
             "train_jets": len(y),
@@ -233,8 +238,8 @@ def run(
         "hls4ml_skipped": why_not,
         "seconds": {"training": round(training_seconds, 1), "all": round(time.perf_counter() - start, 1)},
     }
-    with written(directory / "summary.json") as path:
-        path.write_text(json.dumps(summary, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    with written(directory / "summary.json") as file:
+        file.write_text(json.dumps(summary, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     return summary
 
 
@@ -281,7 +286,13 @@ def table(summary: dict[str, Any]) -> str:
     settings, stat, seconds = summary["settings"], summary["statistical_error"], summary["seconds"]
     lines = budget_table([*groups, ("retrained", summary["retrained"])])
     n = len(settings["seeds"])
+    one = (
+        ["", "Pruned networks: one path per seed, and of its time an equal share."]
+        if settings["path"]
+        else []
+    )
     lines += [
+        *one,
         "",
         (f"±: standard deviation between {n} trainings. " if n > 1 else "One training each. ")
         + f"Statistical error of the {settings['test_jets']} test jets, common to all rows:",

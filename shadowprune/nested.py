@@ -1,19 +1,17 @@
 """One training for every node count: nested sub-networks that share their weights.
 
 The scores of the shadow order all nodes, so that the networks of the K best nodes are nested. They are
-trained together (csrc/path.c has the equations), in three parts:
+trained together (csrc/path.c has the equations):
 
-1. soft gates. Every step passes over its rows with all nodes open, under the smallest budget there is yet,
-which
-   falls as that of a single run does, and under one drawn between the two, log-uniformly;
-2. the order is fixed. The same with hard gates;
-3. bands. The networks up to half of the nodes are copied, a range of node counts each, and each copy is
-trained on
-   for its range alone. A small network gains most: it no longer shares its weights with one ten times its
-   size.
+1. With soft gates. Every step passes over its rows with all nodes open, under the smallest budget there is
+   yet, which falls as that of a single run does, and under one drawn between the two, log-uniformly.
+2. Then the order is fixed, and the node counts are cut into bands. The topmost goes on with the whole
+   network, all nodes open and a count drawn from the band in every step. Each band below copies the nodes
+   it can have, and is trained on in the same way. A small network gains most: it no longer shares its
+   weights with one ten times its size, and costs next to nothing.
 
 The whole network learns from the labels. The others learn half from the labels, half from what the whole
-network says (in the bands: said when it was done).
+network says.
 """
 
 from __future__ import annotations
@@ -21,7 +19,7 @@ from __future__ import annotations
 import math
 import warnings
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -36,9 +34,10 @@ from .training import F32, History, Settings, diverged, learning_rates, live_wei
 
 Order = NDArray[np.int32]
 
-N_KNOTS = 16  # of the corrections, between the smallest node count and all
-BANDS = 1 / 3  # part of the epochs for the third part
-BANDS_UP_TO = 0.5  # of the nodes
+N_KNOTS = 12  # node counts, equally far apart in their logarithm, at which corrections stand and bands end
+TOPMOST = 0.35  # of the nodes: where the topmost band begins
+MAIN = 2 / 3  # part of the epochs for the whole network
+BAND = 0.5  # for each band below
 
 
 @dataclass(frozen=True)
@@ -164,40 +163,45 @@ def train_nested(
         If the training diverges.
     """
     history = History()
-    n_bands = round(BANDS * settings.epochs)
-    main = _Nested.over(network, smallest, settings, scores, settings.epochs - n_bands, len(x))
-    done = progress or (lambda _: None)
+    n = len(x)
+    main = _Nested.over(network, smallest, settings, scores, n)
+    bands: list[_Nested] = []
+
+    def note(loss: float, at: Sequence[_Nested]) -> None:
+        history.loss.append(loss)
+        history.learning_rate.append(at[0].last)
+        history.weight_decay.append(float(np.mean([one.decay for one in at])))
+        history.n_nodes.append(min(one.smallest_open() for one in at))
+        if progress:
+            progress(history)
+
     try:
         for _ in range(main.epochs):
-            loss = main.epoch(x, target, weight, rng)
-            history.loss.append(loss)
-            history.learning_rate.append(main.last)
-            history.weight_decay.append(main.decay)
-            history.n_nodes.append(main.smallest_open())
-            done(history)
+            note(main.epoch(x, target, weight, rng), [main])
         whole = main.band()
-        edges = [k for k in whole.knots if k <= BANDS_UP_TO * whole.knots[-1]]
+        bands = main.below(n)
         taught = _taught(whole.network, x, target, settings.loss)
-        bands = (
-            [_Nested.within(whole, a, b, settings, n_bands, len(x)) for a, b in pairwise(edges)]
-            if n_bands
-            else []
-        )
-        for _ in range(n_bands if bands else 0):
-            history.loss.append(float(np.mean([b.epoch(x, taught, weight, rng) for b in bands])))
-            history.learning_rate.append(bands[0].last)
-            history.weight_decay.append(float(np.mean([b.decay for b in bands])))
-            history.n_nodes.append(float(smallest))
-            done(history)
+        for _ in range(bands[0].epochs if bands else 0):
+            note(float(np.mean([one.epoch(x, taught, weight, rng) for one in bands])), bands)
     except KeyboardInterrupt:
         warnings.warn(
-            f"training interrupted in epoch {len(history.loss) + 1} of {settings.epochs}; the networks have "
-            "the nodes asked for but are less trained",
+            f"training interrupted in epoch {len(history.loss) + 1} of {n_epochs(settings)}; the networks "
+            "have the nodes asked for but are less trained",
             RuntimeWarning,
             stacklevel=4,  # the line that called fit
         )
-        return Family((main.band(),)), history
-    return Family((*(b.band() for b in bands), whole)), history
+        bands = bands or main.below(n)
+    return Family((*(one.band() for one in bands), main.band())), history
+
+
+def n_epochs(settings: Settings) -> int:
+    """Epochs of the whole run: no network sees more than `settings` say, but not all at the same time."""
+    main = _main_epochs(settings)
+    return main + round(BAND * settings.epochs)
+
+
+def _main_epochs(settings: Settings) -> int:
+    return max(1, round(MAIN * settings.epochs))
 
 
 def _taught(network: Network, x: F32, target: F32, loss: str) -> F32:
@@ -233,7 +237,7 @@ class _Nested:
         self.step = 0
         self.last = 0.0  # learning rate of the last step
         self.rank: Order | None = None
-        self.n_budgets = 2  # of a step, beside all nodes: the smallest, and one drawn
+        self.low = knots[0]  # smallest budget there will be
         self.layer = np.repeat(np.arange(1, len(network.widths) - 1, dtype=np.int32), network.widths[1:-1])
         self.trainer = _core.Trainer(
             network.widths, network.activation, settings.loss, settings.optimizer, settings.batch_size,
@@ -244,9 +248,8 @@ class _Nested:
 
     @classmethod
     def over(
-        cls, network: Network, smallest: int, settings: Settings, scores: np.random.Generator, epochs: int,
-        n_rows: int,
-    ) -> _Nested:  # fmt: skip
+        cls, network: Network, smallest: int, settings: Settings, scores: np.random.Generator, n_rows: int
+    ) -> _Nested:
         """All node counts of a network, the order of its nodes still open."""
         n = network.n_nodes
         shadow = ShadowNetwork(network, smallest, random_state=scores)
@@ -257,9 +260,16 @@ class _Nested:
         ]
         small = sum(a * b for a, b in pairwise(weights))
         decay = math.sqrt(live_weight_decay(network.n_multiplications) * live_weight_decay(small))
-        made = cls(network, knots, settings, decay, epochs, n_rows)
+        made = cls(network, knots, settings, decay, _main_epochs(settings), n_rows)
         made._set_path(shadow.groups[0])
         return made
+
+    def below(self, n_rows: int) -> list[_Nested]:
+        """Bands of the node counts below the topmost one, from where the order was fixed."""
+        self.fix_order()
+        edges = [k for k in self.knots if k <= self.low]
+        epochs = round(BAND * self.settings.epochs)
+        return [_Nested.within(self.shared, a, b, self.settings, epochs, n_rows) for a, b in pairwise(edges)]
 
     @classmethod
     def within(
@@ -272,7 +282,6 @@ class _Nested:
         )
         keep = np.concatenate(whole.keep(high))
         shadow = ShadowNetwork(network, low, random_state=0)
-        made.n_budgets = 1
         made._set_path(shadow.groups[0])
         made._freeze(whole.rank[keep[network.widths[0] :]])
         (gain, shift), (to_gain, to_shift) = whole.correction(low), whole.correction(high)
@@ -286,7 +295,7 @@ class _Nested:
     def _set_path(self, group: Group) -> None:
         self.group = group
         self.trainer.set_shadow([(group.index, group.scores, None, group.rate)])
-        self.trainer.set_path(np.array(self.knots, float), 1 + self.n_budgets)
+        self.trainer.set_path(np.array(self.knots, float), 3)
 
     def _freeze(self, rank: Order) -> None:
         self.rank = rank
@@ -315,13 +324,11 @@ class _Nested:
     ) -> NDArray[np.float64]:  # fmt: skip
         s, part, n = self.settings, steps / self.n_steps, self.knots[-1]
         rate = learning_rates(s.learning_rate, steps, self.n_steps)
-        low = np.full(len(steps), float(self.knots[0]))
-        if self.rank is None:
-            low = self.group.budget(part)
+        low = self.group.budget(part) if self.rank is None else np.full(len(steps), float(self.low))
         drawn = low * (n / low) ** rng.random(len(steps))
-        budgets = np.stack([low, drawn][-self.n_budgets :], axis=1)
-        if self.rank is not None:
-            budgets = np.rint(budgets)
+        budgets = np.stack([low, drawn], axis=1)
+        if self.rank is not None:  # the smallest is drawn often enough: no pass of its own
+            budgets = np.stack([np.full(len(steps), float(n)), np.rint(drawn)], axis=1)
         try:
             losses = self.trainer.run(
                 x, target, weight, rows, rate, np.full(len(steps), self.decay, np.float32), budgets,
@@ -336,7 +343,7 @@ class _Nested:
 
     def smallest_open(self) -> float:
         """The smallest budget by now."""
-        return float(self.knots[0] if self.rank is not None else self.group.budget(self.step / self.n_steps))
+        return float(self.low if self.rank is not None else self.group.budget(self.step / self.n_steps))
 
     def fix_order(self) -> Order:
         """Nodes come and go in the order of their scores from now on; their ranks."""
@@ -344,6 +351,8 @@ class _Nested:
             rank = _ranks(self.trainer.get_shadow()[0], self.layer)
             self._freeze(rank)
             self.rank = rank[self._best_first(rank)]
+            self.shared = self.band()
+            self.low = max([k for k in self.knots if k <= TOPMOST * self.knots[-1]], default=self.knots[0])
         return self.rank
 
     def _best_first(self, key: NDArray[Any]) -> NDArray[np.int32]:

@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 from .budget import Budget, count
 from .estimators import ShadowClassifier
 from .metrics import background_rejection
-from .nested import train_nested
+from .nested import n_epochs, train_nested
 
 
 class ShadowPath(BaseEstimator):  # type: ignore[misc]
@@ -39,8 +39,8 @@ class ShadowPath(BaseEstimator):  # type: ignore[misc]
         default 5 %, but at least one per hidden layer.
     activation, alpha, batch_size, learning_rate_init, max_iter, standardize, random_state, n_jobs, verbose
         As for `ShadowClassifier`. "auto" weight decay lies between those of the largest and the smallest
-        network. Of the epochs the last third goes to the networks below half of the nodes, in groups of like
-        size.
+        network. A network sees at most `max_iter` epochs; as the small ones come after the large ones, the
+        run has 7/6 of them.
     validation_fraction : float, default=0.1
         Part of the rows that is not trained on but kept for `smallest`; 0 keeps none.
 
@@ -151,7 +151,7 @@ class ShadowPath(BaseEstimator):  # type: ignore[misc]
         smallest = count("n_nodes_min", asked, n, layers, n - 1, why="one per hidden layer")
         settings = one._settings(rows.n, None)
         network = one._first_network(rows, None)
-        with one._progress(settings.epochs) as tick:
+        with one._progress(n_epochs(settings)) as tick:
             self.family_, self.history_ = train_nested(
                 network, smallest, rows.x, rows.target, rows.weight, settings, rows.streams[3],
                 scores=rows.streams[2], progress=tick,

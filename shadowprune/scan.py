@@ -165,6 +165,7 @@ def train_budgets(
     retrain: Sequence[float] = (),
     kind: str = "nodes",
     limits: dict[str, Any] | None = None,
+    path: bool = False,
     n_workers: int = 1,
     step: Callable[[Run], None] | None = None,
     **parameters: Any,
@@ -187,6 +188,9 @@ def train_budgets(
         Argument of Budget that the amounts are for.
     limits : dict, optional
         Other arguments of Budget, as of :func:`amounts`.
+    path : bool
+        All node counts but the whole network's from one ShadowPath per seed; their `seconds` are an equal
+        share of it.
     n_workers : int
         Threads.
     step : callable, optional
@@ -203,13 +207,16 @@ def train_budgets(
 
     from shadowprune.budget import Budget
     from shadowprune.estimators import ShadowClassifier
+    from shadowprune.path import ShadowPath
 
     others = given(limits)
 
-    def tested(origin: str, fraction: float, seed: int, fit: Callable[[], Any]) -> tuple[Any, Run]:
+    def tested(
+        origin: str, fraction: float, seed: int, fit: Callable[[], Any], before: float = 0.0
+    ) -> tuple[Any, Run]:
         start = time.perf_counter()
         classifier = fit()
-        seconds = time.perf_counter() - start
+        seconds = before + time.perf_counter() - start
         score = classifier.decision_function(test[0])
         rejections = background_rejection(test[1], score, [0.5, 0.7])
         auc = float(roc_auc_score(test[1], score))
@@ -228,14 +235,35 @@ def train_budgets(
         fresh = ShadowClassifier(
             hidden_layer_sizes=tuple(hidden), n_nodes=None, budget=budget, random_state=seed, **parameters
         )
-        classifier, first = tested("shadow", fraction, seed, lambda: fresh.fit(*train))
+        return with_retrained(fraction, seed, *tested("shadow", fraction, seed, lambda: fresh.fit(*train)))
+
+    def with_retrained(fraction: float, seed: int, classifier: Any, first: Run) -> list[Run]:
         if fraction not in retrain:
             return [first]
         return [first, tested("retrained", fraction, seed, lambda: classifier.retrain(*train))[1]]
 
-    # the double jobs first, so that no thread ends with a long one alone
-    jobs = sorted(((f, s) for f in counts for s in seeds), key=lambda j: (j[0] not in retrain, -j[0], j[1]))
-    done = side_by_side([partial(job, *arguments) for arguments in jobs], n_workers)
+    def family(fractions: Sequence[float], seed: int) -> list[Run]:
+        start = time.perf_counter()
+        one = ShadowPath(
+            hidden, n_nodes_min=min(counts[f] for f in fractions), validation_fraction=0, random_state=seed,
+            **parameters,
+        ).fit(*train)  # fmt: skip
+        share = (time.perf_counter() - start) / len(fractions)
+        found = []
+        for f in fractions:
+            of_size = partial(one.at, counts[f])
+            found += with_retrained(f, seed, *tested("shadow", f, seed, of_size, share))
+        return found
+
+    # the long jobs first, so that no thread ends with one alone
+    if path:
+        below = [f for f in counts if f < 1]
+        jobs = [partial(family, below, seed) for seed in seeds if below]
+        jobs += [partial(job, 1.0, seed) for seed in seeds if 1.0 in counts]
+    else:
+        order = sorted((f not in retrain, -f, seed) for f in counts for seed in seeds)
+        jobs = [partial(job, -f, seed) for _, f, seed in order]
+    done = side_by_side(jobs, n_workers)
     runs = [run for of_one in done for run in of_one]
     return sorted(runs, key=lambda r: (r.kind != "shadow", -r.fraction, r.seed))
 

