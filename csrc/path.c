@@ -20,7 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SHUT 1e-3
+#define SHUT 1e-4
 
 struct sp_path {
     int n_passes, n_knots;       /* the last knot, all nodes, has no correction and is not counted */

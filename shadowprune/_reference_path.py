@@ -12,7 +12,7 @@ from . import _reference as twin
 
 F64 = NDArray[np.float64]
 
-SHUT = 1e-3  # a gate below it is closed
+SHUT = 1e-4  # a gate below it is closed
 
 
 class PathTrainer:

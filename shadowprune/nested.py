@@ -20,7 +20,7 @@ import math
 import warnings
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -125,6 +125,7 @@ def train_nested(
     settings: Settings,
     rng: np.random.Generator,
     *,
+    learning_rate: Callable[[float], float],
     scores: np.random.Generator,
     progress: Callable[[History], None] | None = None,
 ) -> tuple[Family, History]:
@@ -141,10 +142,12 @@ def train_nested(
     weight : ndarray of shape (n,), float32, or None
         Weights of the rows, with mean one.
     settings : Settings
-        Without `weight_decay`: between those of the largest and the smallest network; that of its largest in
-        a band.
+        Its learning rate is for the whole network. Without `weight_decay`: between those of the largest and
+        the smallest network; that of its largest in a band.
     rng : numpy.random.Generator
         Order of the rows, and the budgets drawn.
+    learning_rate : callable
+        Largest learning rate of a band whose largest network has this part of the nodes.
     scores : numpy.random.Generator
         Initial scores.
     progress : callable, optional
@@ -179,7 +182,7 @@ def train_nested(
         for _ in range(main.epochs):
             note(main.epoch(x, target, weight, rng), [main])
         whole = main.band()
-        bands = main.below(n)
+        bands = main.below(n, learning_rate)
         taught = _taught(whole.network, x, target, settings.loss)
         for _ in range(bands[0].epochs if bands else 0):
             note(float(np.mean([one.epoch(x, taught, weight, rng) for one in bands])), bands)
@@ -190,14 +193,17 @@ def train_nested(
             RuntimeWarning,
             stacklevel=4,  # the line that called fit
         )
-        bands = bands or main.below(n)
+        bands = bands or main.below(n, learning_rate)
     return Family((*(one.band() for one in bands), main.band())), history
 
 
 def n_epochs(settings: Settings) -> int:
     """Epochs of the whole run: no network sees more than `settings` say, but not all at the same time."""
-    main = _main_epochs(settings)
-    return main + round(BAND * settings.epochs)
+    return _main_epochs(settings) + _band_epochs(settings)
+
+
+def _band_epochs(settings: Settings) -> int:
+    return round(BAND * settings.epochs)
 
 
 def _main_epochs(settings: Settings) -> int:
@@ -264,21 +270,27 @@ class _Nested:
         made._set_path(shadow.groups[0])
         return made
 
-    def below(self, n_rows: int) -> list[_Nested]:
+    def below(self, n_rows: int, learning_rate: Callable[[float], float]) -> list[_Nested]:
         """Bands of the node counts below the topmost one, from where the order was fixed."""
         self.fix_order()
         edges = [k for k in self.knots if k <= self.low]
-        epochs = round(BAND * self.settings.epochs)
-        return [_Nested.within(self.shared, a, b, self.settings, epochs, n_rows) for a, b in pairwise(edges)]
+        rates = [learning_rate(high / self.knots[-1]) for high in edges[1:]]
+        return [
+            _Nested.within(self.shared, low, high, replace(self.settings, learning_rate=rate), n_rows)
+            for (low, high), rate in zip(pairwise(edges), rates, strict=True)
+        ]
 
     @classmethod
-    def within(
-        cls, whole: Band, low: int, high: int, settings: Settings, epochs: int, n_rows: int
-    ) -> _Nested:
+    def within(cls, whole: Band, low: int, high: int, settings: Settings, n_rows: int) -> _Nested:
         """Node counts from low to high, from where the whole network stands."""
         network = whole.at(high)
         made = cls(
-            network, [low, high], settings, live_weight_decay(network.n_multiplications), epochs, n_rows
+            network,
+            [low, high],
+            settings,
+            live_weight_decay(network.n_multiplications),
+            _band_epochs(settings),
+            n_rows,
         )
         keep = np.concatenate(whole.keep(high))
         shadow = ShadowNetwork(network, low, random_state=0)

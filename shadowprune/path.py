@@ -20,6 +20,7 @@ from .budget import Budget, count
 from .estimators import ShadowClassifier
 from .metrics import background_rejection
 from .nested import n_epochs, train_nested
+from .training import usual_learning_rate
 
 
 class ShadowPath(BaseEstimator):  # type: ignore[misc]
@@ -151,10 +152,15 @@ class ShadowPath(BaseEstimator):  # type: ignore[misc]
         smallest = count("n_nodes_min", asked, n, layers, n - 1, why="one per hidden layer")
         settings = one._settings(rows.n, None)
         network = one._first_network(rows, None)
+        auto = self.learning_rate_init == "auto"
+
+        def rate(kept: float) -> float:
+            return usual_learning_rate(settings.batch_size, kept) if auto else settings.learning_rate
+
         with one._progress(n_epochs(settings)) as tick:
             self.family_, self.history_ = train_nested(
                 network, smallest, rows.x, rows.target, rows.weight, settings, rows.streams[3],
-                scores=rows.streams[2], progress=tick,
+                learning_rate=rate, scores=rows.streams[2], progress=tick,
             )  # fmt: skip
         self.n_nodes_range_ = (smallest, n)
         self.classes_, self.n_features_in_ = one.classes_, one.n_features_in_
