@@ -21,6 +21,7 @@ from .shadow import STAGE, Group, ShadowNetwork
 F32 = NDArray[np.float32]
 
 WARMUP = 0.03  # part of the training over which the learning rate rises
+DECAY = 0.6  # weight decay of a large network; a path, whose networks share weights, takes 1
 
 
 @dataclass
@@ -70,13 +71,12 @@ class Settings:
     threads: int = 1  # inside each step
 
 
-def live_weight_decay(n_weights: float) -> float:
-    """Weight decay for a network of so many weights: 1 for 40-64-64-64-64-1, less for smaller ones.
+def live_weight_decay(n_weights: float, largest: float = 1.0) -> float:
+    """Weight decay for a network of so many weights: `largest` for 40-64-64-64-64-1, less for smaller ones.
 
-    The square root follows the best values found per budget: 0.5, 0.3, 0.2, 0.2, 0.1 at 70, 30, 20, 10,
-    5 % of that network's nodes.
+    The square root follows the best values found per budget (docs/method.md).
     """
-    return min(1.0, math.sqrt(n_weights / 15000))
+    return largest * min(1.0, math.sqrt(n_weights / 15000))
 
 
 def usual_learning_rate(batch_size: int, kept: float) -> float:
@@ -282,7 +282,7 @@ class _Run:
             open_part |= dict.fromkeys(g.layer.tolist(), g.open_part(part))
         widths = [w * open_part.get(layer, 1.0) for layer, w in enumerate(self.layout.widths)]
         n_weights = sum(a * b for a, b in pairwise(widths))
-        return np.array([live_weight_decay(n) for n in np.broadcast_to(n_weights, part.shape)])
+        return np.array([live_weight_decay(n, DECAY) for n in np.broadcast_to(n_weights, part.shape)])
 
     def _open_nodes(self) -> float:
         if not self.soft:
