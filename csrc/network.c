@@ -88,13 +88,13 @@ static void weight_gradient(const sp_net *net, int l, const float *h, int64_t h_
                             float *grads, bool add)
 {
     const sp_layout *layout = &net->layout;
-    const int n_in = net->live[l - 1], n_out = net->live[l];
+    const int n_in = net->live[l - 1], n_out = layout->width[l];
     const float *d = block + net->output[l];
     float *grad = grads + net->weight[l];
-    if (l > 1 && 2 * layout->width[l] <= SP_PAD) { /* few outputs: the transposed product wastes no lanes */
+    if (l > 1 && 2 * n_out <= SP_PAD) { /* few outputs: the transposed product wastes no lanes */
         float *thin = block + net->thin;
         net->kernels->product(&(sp_product){
-            .m = n_out,
+            .m = n_out, /* live or not: the gradients of an earlier pass must not stay */
             .n = columns(net, l - 1),
             .k = rows,
             .a = d,

@@ -57,6 +57,26 @@ class PathTrainer:
             return (self.rank < budget).astype(np.float64)
         return twin.gates(self.scores, budget, temperature)[0]
 
+    def permute(self, order: NDArray[np.int32]) -> None:
+        """Node i becomes what order[i] was, of inputs and hidden nodes; `index` covers the latter."""
+        n_in, n_out = self.widths[0], self.widths[-1]
+        outputs = np.arange(n_out, dtype=np.int32)
+        local = [of - of.min() for of in twin.split_gates(self.widths, order)] + [outputs]
+        hidden = order[n_in:] - n_in
+        after_inputs = np.concatenate([hidden, len(hidden) + outputs])
+        for flat in (self.params, self.m, self.v):
+            layers = twin.unpack(self.widths, flat)
+            for (w, b), rows, columns in zip(layers, local[:-1], local[1:], strict=True):
+                w[:], b[:] = w[np.ix_(rows, columns)], b[columns]
+        for values, by in ((self.gain, order), (self.shift, after_inputs)):
+            values[:] = values[:, by]
+        for moments, by in zip(self._moments, (order, after_inputs), strict=True):
+            for values in moments:
+                values[:] = values[:, by]
+        self.scores, self.velocity = self.scores[hidden], self.velocity[hidden]
+        if self.rank is not None:
+            self.rank = self.rank[hidden]
+
     def one_pass(
         self, budget: float, temperature: float, x: F64, target: F64, weight: F64 | None
     ) -> tuple[float, F64, F64, F64, F64]:

@@ -33,7 +33,7 @@ def pair(activation="relu", loss="binary_crossentropy", threads=1):
 
 
 def arguments(loss="binary_crossentropy", steps=30):
-    x, _ = training_data(0, 700, N_IN)
+    x, _ = training_data(1, 700, N_IN)  # no row so near a kink that it falls on the other side
     rng = np.random.default_rng(3)
     target = make_targets(rng, loss, 700, WIDTHS[-1])
     weight = rng.uniform(0, 2, 700).astype(np.float32)
@@ -69,6 +69,51 @@ def test_soft_then_fixed_order_against_the_twin(activation, loss):
     assert np.abs(twin.shift).max() > 1e-3
     assert error(gain, twin.gain) < 1e-3
     assert error(shift, twin.shift) < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("widths", "batch"),
+    [
+        ((11, 41, 6, 1), 300),  # few outputs have a product of their own
+        ((3, 5, 8, 1, 9), 5),
+        ((7, 130, 70, 17, 1), 129),  # several panels
+        ((90, 64, 65, 2), 128),
+        ((1, 3, 1), 1),
+    ],
+)
+def test_layers_of_any_width_are_computed_in_part(widths, batch):
+    """Best nodes first, so that a pass leaves out what lies behind; corrections, negative weights."""
+    rng = np.random.default_rng(8)
+    n_in, n, loss, steps = widths[0], sum(widths[1:-1]), "squared_error", 4
+    index, layer = np.arange(n_in, n_in + n, dtype=np.int32), np.repeat(range(len(widths) - 2), widths[1:-1])
+    params, scores, knots = make_params(rng, widths), 0.1 * rng.normal(size=n), np.array([1.0, n / 2, n])
+    core = _core.Trainer(widths, "leaky_relu", loss, batch_size=batch, threads=2)
+    core.set_state(params, 0 * params, 0 * params, 0)
+    core.set_shadow([(index, scores, None, 0.02)])
+    core.set_path(knots, 3)
+    twin = PathTrainer(widths, "leaky_relu", loss, batch, params, index, scores, 0.02, knots)
+    twin.gain[:], twin.shift[:] = (0.1 * rng.normal(size=a.shape) for a in (twin.gain, twin.shift))
+    core.set_corrections(twin.gain, twin.shift)
+    x, target = rng.normal(size=(200, n_in)).astype(np.float32), make_targets(rng, loss, 200, widths[-1])
+    weight = rng.uniform(-0.3, 2, 200).astype(np.float32)
+    rates = np.full(steps, 1e-3, np.float32), np.full(steps, 0.2, np.float32)
+    for stage in range(4):
+        if stage == 2:
+            twin.rank = np.argsort(np.argsort(-twin.scores)).astype(np.int32)
+            core.freeze(twin.rank)
+        key = -twin.scores if twin.rank is None else twin.rank
+        order = np.concatenate([np.arange(n_in), n_in + np.lexsort((key, layer))]).astype(np.int32)
+        core.permute(order)
+        twin.permute(order)
+        rows = rng.integers(0, 200, steps * batch - batch // 2)  # the last batch is not full
+        budgets = np.rint(np.exp(rng.uniform(0, np.log(n), (steps, 2))))
+        run = x, target, weight, rows, *rates, budgets, np.full((steps, 1), 0.01)
+        assert error(core.run(*run), twin.run(*run)) < 1e-4
+        for found, wanted in zip(core.get_state()[:3], (twin.params, twin.m, twin.v), strict=True):
+            assert error(found, wanted) < 1e-3
+        for found, wanted in zip(core.get_corrections(), (twin.gain, twin.shift), strict=True):
+            assert error(found, wanted) < 1e-3
+        assert error(core.get_shadow()[0], twin.scores) < 1e-3
 
 
 def test_twin_against_finite_differences():
