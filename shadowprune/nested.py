@@ -4,7 +4,8 @@ The scores of the shadow order all nodes, so that the networks of the K best nod
 trained together (csrc/path.c has the equations):
 
 1. With soft gates. Every step passes over its rows with all nodes open, under the smallest budget there is
-   yet, which falls as that of a single run does, and under one drawn between the two, log-uniformly.
+   yet, and under one drawn between the two, log-uniformly. The smallest falls by the same factor in every
+   step, so that the order of the nodes can settle at every size.
 2. Then the order is fixed, and the node counts are cut into bands. The topmost goes on with the whole
    network, all nodes open and a count drawn from the band in every step. Each band below copies the nodes
    it can have, and is trained on in the same way. A small network gains most: it no longer shares its
@@ -29,15 +30,17 @@ from numpy.typing import NDArray
 
 from . import _core
 from .network import Network
-from .shadow import STAGE, Group, ShadowNetwork
+from .shadow import Group, ShadowNetwork
 from .training import F32, History, Settings, diverged, learning_rates, live_weight_decay
 
 Order = NDArray[np.int32]
 
 N_KNOTS = 12  # node counts, equally far apart in their logarithm, at which corrections stand and bands end
 TOPMOST = 0.35  # of the nodes: where the topmost band begins
-MAIN = 2 / 3  # part of the epochs for the whole network
-BAND = 0.5  # for each band below
+MAIN = 0.8  # part of the epochs for the whole network
+SOFT = 0.7  # part of these with soft gates
+FALL = 0.8  # part of these during which the smallest budget falls
+LEARNS_AS = 0.44  # the whole network learns at the rate of one that keeps this part of the nodes
 
 
 @dataclass(frozen=True)
@@ -142,12 +145,12 @@ def train_nested(
     weight : ndarray of shape (n,), float32, or None
         Weights of the rows, with mean one.
     settings : Settings
-        Its learning rate is for the whole network. Without `weight_decay`: between those of the largest and
-        the smallest network; that of its largest in a band.
+        Without `weight_decay`: between those of the largest and the smallest network; that of its largest in
+        a band. The learning rate is not used.
     rng : numpy.random.Generator
         Order of the rows, and the budgets drawn.
     learning_rate : callable
-        Largest learning rate of a band whose largest network has this part of the nodes.
+        Largest learning rate of a network that keeps this part of the nodes.
     scores : numpy.random.Generator
         Initial scores.
     progress : callable, optional
@@ -167,7 +170,8 @@ def train_nested(
     """
     history = History()
     n = len(x)
-    main = _Nested.over(network, smallest, settings, scores, n)
+    whole_run = replace(settings, learning_rate=learning_rate(LEARNS_AS))
+    main = _Nested.over(network, smallest, whole_run, scores, n)
     bands: list[_Nested] = []
 
     def note(loss: float, at: Sequence[_Nested]) -> None:
@@ -203,7 +207,7 @@ def n_epochs(settings: Settings) -> int:
 
 
 def _band_epochs(settings: Settings) -> int:
-    return round(BAND * settings.epochs)
+    return settings.epochs - round(SOFT * _main_epochs(settings))
 
 
 def _main_epochs(settings: Settings) -> int:
@@ -244,6 +248,7 @@ class _Nested:
         self.last = 0.0  # learning rate of the last step
         self.rank: Order | None = None
         self.low = knots[0]  # smallest budget there will be
+        self.lowest = False  # of the bands
         self.layer = np.repeat(np.arange(1, len(network.widths) - 1, dtype=np.int32), network.widths[1:-1])
         self.trainer = _core.Trainer(
             network.widths, network.activation, settings.loss, settings.optimizer, settings.batch_size,
@@ -275,10 +280,12 @@ class _Nested:
         self.fix_order()
         edges = [k for k in self.knots if k <= self.low]
         rates = [learning_rate(high / self.knots[-1]) for high in edges[1:]]
-        return [
+        bands = [
             _Nested.within(self.shared, low, high, replace(self.settings, learning_rate=rate), n_rows)
             for (low, high), rate in zip(pairwise(edges), rates, strict=True)
         ]
+        (bands or [self])[0].lowest = True
+        return bands
 
     @classmethod
     def within(cls, whole: Band, low: int, high: int, settings: Settings, n_rows: int) -> _Nested:
@@ -317,7 +324,7 @@ class _Nested:
         """One pass over the rows, in two pieces where the order becomes fixed inside it; mean loss."""
         batch = self.settings.batch_size
         order = rng.permutation(len(x)).astype(np.int32)
-        begin, finish, losses = self.step, max(1, round(STAGE * self.n_steps)), []
+        begin, finish, losses = self.step, max(1, round(SOFT * self.n_steps)), []
         end = begin + -(-len(x) // batch)
         while self.step < end:
             to = min(end, finish) if self.rank is None else end
@@ -336,11 +343,13 @@ class _Nested:
     ) -> NDArray[np.float64]:  # fmt: skip
         s, part, n = self.settings, steps / self.n_steps, self.knots[-1]
         rate = learning_rates(s.learning_rate, steps, self.n_steps)
-        low = self.group.budget(part) if self.rank is None else np.full(len(steps), float(self.low))
+        low = self._smallest(part)
         drawn = low * (n / low) ** rng.random(len(steps))
+        if self.rank is not None:
+            drawn = np.rint(drawn)
+            if not self.lowest:
+                low = np.full(len(steps), float(n))  # no pass: it is the largest of the band below
         budgets = np.stack([low, drawn], axis=1)
-        if self.rank is not None:  # the smallest is drawn often enough: no pass of its own
-            budgets = np.stack([np.full(len(steps), float(n)), np.rint(drawn)], axis=1)
         try:
             losses = self.trainer.run(
                 x, target, weight, rows, rate, np.full(len(steps), self.decay, np.float32), budgets,
@@ -353,9 +362,17 @@ class _Nested:
         self.last = float(rate[-1])
         return losses
 
+    def _smallest(self, part: NDArray[Any]) -> NDArray[np.float64]:
+        """Smallest budget: with soft gates it falls by the same factor in every step, then it is fixed."""
+        if self.rank is not None:
+            return np.full(len(part), float(self.low))
+        small, n = self.knots[0], self.knots[-1]
+        falling: NDArray[np.float64] = n * (small / n) ** np.minimum(part / SOFT / FALL, 1.0)
+        return falling
+
     def smallest_open(self) -> float:
         """The smallest budget by now."""
-        return float(self.low if self.rank is not None else self.group.budget(self.step / self.n_steps))
+        return float(self._smallest(np.array([self.step / self.n_steps]))[0])
 
     def fix_order(self) -> Order:
         """Nodes come and go in the order of their scores from now on; their ranks."""

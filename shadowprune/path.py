@@ -40,8 +40,8 @@ class ShadowPath(BaseEstimator):  # type: ignore[misc]
         default 5 %, but at least one per hidden layer.
     activation, alpha, batch_size, learning_rate_init, max_iter, standardize, random_state, n_jobs, verbose
         As for `ShadowClassifier`. "auto" weight decay lies between those of the largest and the smallest
-        network. A network sees at most `max_iter` epochs; as the small ones come after the large ones, the
-        run has 7/6 of them.
+        network. No network sees more than `max_iter` epochs, but small ones are trained on after the large
+        ones, so that the run has a quarter more.
     validation_fraction : float, default=0.1
         Part of the rows that is not trained on but kept for `smallest`; 0 keeps none.
 
