@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 SOURCES := pyproject.toml setup.py $(wildcard csrc/*.[ch] csrc/*/*.[ch])
 
-.PHONY: arm help figure1 quick test studies firmware verify counts lint format bench guard clean
+.PHONY: arm help figure1 quick test studies firmware verify counts lint format bench guard method clean
 .DELETE_ON_ERROR:
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo 'make test      every test and the notebooks'
 	@echo 'make counts    train for every node count and as many cost budgets with 20 seeds: minutes'
 	@echo 'make studies   which inputs, trained networks, ways to choose: the tables of docs/studies.md (an hour)'
+	@echo 'make method    pruning methods at equal node counts: docs/method.md (hours; goes on where it stopped)'
 	@echo 'make firmware  60 compiled hls4ml projects against the integer forward pass, and what few bits cost (half an hour)'
 	@echo 'make verify    every engine against the integer forward pass, on 8,000 jets (minutes)'
 	@echo 'make lint      ruff, clang-format, mypy, codespell, nbstripout'
@@ -39,6 +40,10 @@ test: $(VENV)/.test
 # Long ones, for the pages under docs/.
 studies: $(VENV)/.bench
 	for study in inputs warm_start variants; do $(BIN)/python -m benchmarks.$$study || exit 1; done
+
+# SAMPLE=FILE adds generated jets
+method: $(VENV)/.bench
+	$(BIN)/python -m benchmarks.method $(if $(SAMPLE),--sample $(SAMPLE))
 
 firmware: $(VENV)/.figure1
 	$(BIN)/python -m benchmarks.firmware --out docs
@@ -109,4 +114,5 @@ $(VENV)/.figure1 $(VENV)/.test $(VENV)/.lint $(VENV)/.bench: pyproject.toml | $(
 	@echo 'Installing the extras $(EXTRAS)'
 	@$(PIP) 'shadowprune[$(EXTRAS)]' $(MORE)
 	@touch $@
+$(VENV)/.test: MORE = -r benchmarks/method/requirements.txt
 $(VENV)/.bench: MORE = -r benchmarks/requirements.txt

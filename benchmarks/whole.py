@@ -26,6 +26,7 @@ import numpy as np
 
 from . import tables
 from .machine import processors
+from .torch_training import descend
 from .workers import Unavailable, Worker
 
 EPOCHS, BATCH, RATE, WARMUP = 30, 512, 5e-3, 0.03
@@ -151,30 +152,9 @@ class Torch:
         return nn.Sequential(*modules, nn.Linear(HIDDEN[-1], 1))
 
     def _train(self, model: Any, epochs: int, seed: int) -> None:
-        torch = self.torch
         n_weights = sum(p.numel() for p in model.parameters() if p.ndim == 2)
-        groups = [
-            {
-                "params": [p for p in model.parameters() if p.ndim == 2],
-                "weight_decay": min(1.0, math.sqrt(n_weights / 15000)),
-            },
-            {"params": [p for p in model.parameters() if p.ndim == 1], "weight_decay": 0.0},
-        ]
-        optimizer = torch.optim.AdamW(groups, RATE, fused=True)
-        n, loss_of = len(self.x), torch.nn.BCEWithLogitsLoss()
-        steps = epochs * math.ceil(n / BATCH)
-        at = np.arange(steps)
-        rates = RATE * np.minimum(1, (at + 1) / (WARMUP * steps)) * 0.5 * (1 + np.cos(np.pi * at / steps))
-        rate = iter(rates.tolist())  # set by hand, which is cheaper than a scheduler
-        generator = torch.Generator().manual_seed(seed)
-        for _ in range(epochs):
-            for rows in torch.randperm(n, generator=generator).split(BATCH):
-                now = next(rate)
-                for group in optimizer.param_groups:
-                    group["lr"] = now
-                optimizer.zero_grad()
-                loss_of(model(self.x.index_select(0, rows)), self.y.index_select(0, rows)).backward()
-                optimizer.step()
+        decay = min(1.0, math.sqrt(n_weights / 15000))
+        descend(model, self.x, self.y, epochs, seed, batch=BATCH, rate=RATE, warmup=WARMUP, decay=decay)
 
     def _outcome(self, model: Any, seconds: float) -> Outcome:
         from sklearn.metrics import roc_auc_score

@@ -1,0 +1,73 @@
+"""``python -m benchmarks.method``: run what is missing, write tables, plots and the page. See ``--help``."""
+
+from __future__ import annotations
+
+import argparse
+from importlib.util import find_spec
+from pathlib import Path
+
+from shadowprune.parallel import workers
+
+from . import report, samples, study
+from .methods import TABLES
+
+# samples, budgets, and those of them that options are tuned at
+PARTS = {
+    "methods": (samples.SAMPLES, study.FRACTIONS, study.TUNED),
+    "defaults": (("jets", "flavour", "breast cancer", samples.NOISY), *2 * ((1.0, 0.3, 0.1, 0.05),)),
+    "torch": (("jets",), *2 * ((0.3, 0.1),)),
+}
+
+
+def available(method: str) -> bool:
+    """Whether what it needs is installed."""
+    return "PQuantML" not in method or find_spec("pquant") is not None
+
+
+def arguments() -> argparse.Namespace:
+    """The command line, checked."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.method", description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("parts", nargs="*", metavar="PART", help=f"of {', '.join(TABLES)}; all by default")
+    add("--samples", nargs="+", metavar="SAMPLE", help="by default all, generated with --sample")
+    add("--sample", metavar="FILE", help="generated jets: generate(FILE, 300_000, seed=2)")
+    add("--methods", nargs="+", metavar="METHOD", help="by name")
+    add("--fractions", type=float, nargs="+", help="of the hidden nodes, to keep")
+    add("--seeds", type=int, default=study.SEEDS)
+    add("--jobs", type=int, help="processes (default: one per core)")
+    add("--out", type=Path, default=Path("docs"), help="folder of method/, method.md and plots")
+    add("--quick", action="store_true", help="few rows: no result, but everything runs")
+    add("--no-page", action="store_true", help="only train")
+    options = parser.parse_args()
+    if options.quick and options.out == Path("docs"):
+        parser.error("--quick is no result: give another --out than docs")
+    for given, known in (
+        (options.parts, TABLES),
+        (options.samples or [], (*samples.SAMPLES, samples.NOISY)),
+        (options.methods or [], [name for table in TABLES.values() for name in table]),
+    ):
+        if unknown := [name for name in given if name not in known]:
+            parser.error(f"nothing is called {', '.join(unknown)}; there are {', '.join(known)}")
+    return options
+
+
+def main() -> None:
+    """Train, test, write."""
+    options = arguments()
+    for table in options.parts or TABLES:
+        usual, fractions, tuned = PARTS[table]
+        for sample in options.samples or [s for s in usual if s != "generated" or options.sample]:
+            if sample not in usual:
+                continue
+            plan = study.Plan(
+                sample, [m for m in options.methods or TABLES[table] if m in TABLES[table] and available(m)],
+                options.fractions or fractions, options.seeds, table, tuned,
+                options.quick, options.sample if sample == "generated" else None,
+            )  # fmt: skip
+            study.study(plan, options.out / report.FOLDER, workers(options.jobs))
+    if not options.no_page:
+        report.run(options.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""The samples of the study, scaled, with the settings that all methods share on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn import datasets as sklearn_datasets
+from sklearn.metrics import accuracy_score, roc_auc_score
+from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import StandardScaler
+
+from shadowprune import ShadowClassifier
+from shadowprune.datasets import load_generated, load_hbb
+from shadowprune.metrics import background_rejection
+from shadowprune.network import Network
+
+F32 = NDArray[np.float32]
+
+SAMPLES = ("jets", "generated", "flavour", "digits", "breast cancer")
+NOISY = "noisy"  # for the defaults only: labels of which a fifth are drawn
+BY_AUC = ("jets", "generated", NOISY)  # the others by accuracy
+HIDDEN = {"flavour": (64, 32, 32), "digits": (64, 64), "breast cancer": (64, 64)}
+PAPER = (64, 64, 64, 64)
+REPEATED = ("digits", "breast cancer")  # too small for one test part: a stratified split for each seed
+FLAVOUR_ROWS = 7650  # of one class at most, which is how many charm jets there are
+QUICK_ROWS = 1500
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """Rows to train on and to score on, and what every method uses alike."""
+
+    x: F32
+    target: F32  # (n, 1) or one column per class
+    x_score: F32
+    y_score: NDArray[np.int64]
+    hidden: tuple[int, ...]
+    epochs: int
+    batch: int
+    rate: float
+
+    @property
+    def loss(self) -> str:
+        return "binary_crossentropy" if self.target.shape[1] == 1 else "categorical_crossentropy"
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Of the network before pruning."""
+        return (self.x.shape[1], *self.hidden, self.target.shape[1])
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Classes of the training rows."""
+        wide = self.target.shape[1] > 1
+        return self.target.argmax(1) if wide else self.target[:, 0].astype(np.int64)
+
+    def outcome(self, network: Network) -> dict[str, float | None]:
+        """How good a network is on the rows to score on."""
+        z = network.forward(self.x_score, keep=False)
+        if z.shape[1] > 1:
+            return {"accuracy": float(accuracy_score(self.y_score, z.argmax(1)))}
+        at = background_rejection(self.y_score, z[:, 0], [0.5, 0.7])
+        return {
+            "accuracy": float(accuracy_score(self.y_score, z[:, 0] > 0)),
+            "auc": float(roc_auc_score(self.y_score, z[:, 0])),
+            "rejection_50": float(at[0]) if np.isfinite(at[0]) else None,
+            "rejection_70": float(at[1]) if np.isfinite(at[1]) else None,
+        }
+
+
+def measure(sample: str) -> str:
+    """Column that the sample's methods are compared by."""
+    return "auc" if sample in BY_AUC else "accuracy"
+
+
+@lru_cache(maxsize=2)
+def _parts(name: str, file: str | None) -> tuple[NDArray[Any], ...]:
+    """X, y to train on and X, y to test on, as they come."""
+    if name in REPEATED:
+        X, y = getattr(sklearn_datasets, f"load_{name.replace(' ', '_')}")(return_X_y=True)
+        return X, y, X[:0], y[:0]
+    if name == NOISY:
+        X, y = sklearn_datasets.make_classification(
+            24_000, 20, n_informative=10, n_redundant=4, n_clusters_per_class=4, flip_y=0.2, random_state=1
+        )
+        return X[:8000], y[:8000], X[8000:], y[8000:]
+    parts: list[NDArray[Any]] = []
+    for subset in ("train", "test"):
+        if name == "generated":
+            if file is None:
+                raise ValueError(
+                    "the generated sample needs --sample FILE, written by `shadowprune generate`"
+                )
+            jets = load_generated(file, subset=subset)
+        else:
+            jets = load_hbb(subset=subset)
+        if name == "flavour":
+            # light, charm, one b, two b's of a gluon, Higgs; rows come in random order, the first are kept
+            y = np.where(jets.target == 1, 4, jets.flavour)
+            rows = np.sort(np.concatenate([np.flatnonzero(y == c)[:FLAVOUR_ROWS] for c in range(5)]))
+            parts += [jets.data[rows], y[rows]]
+        else:
+            parts += [jets.data, jets.target]
+    return tuple(parts)
+
+
+def load(name: str, seed: int, validation: bool, quick: bool = False, file: str | None = None) -> Data:
+    """Rows of a sample: to train and to test on, or the rows to train on cut 3 : 1, no test row among them.
+
+    Parameters
+    ----------
+    name : str
+        One of `SAMPLES`.
+    seed : int
+        Of the split, where a sample has one per seed; else the parts are the sample's own.
+    validation : bool
+        Score on a quarter of the training rows.
+    quick : bool
+        Few rows and epochs, to see that everything works.
+    file : str, optional
+        Of the generated sample.
+
+    Returns
+    -------
+    Data
+        The same object for the same rows, so that what was trained on them can be found again.
+    """
+    return _load(name, seed if name in REPEATED else 0, validation, quick, file)
+
+
+@lru_cache(maxsize=4)
+def _load(name: str, seed: int, validation: bool, quick: bool, file: str | None) -> Data:
+    X, y, X_score, y_score = _parts(name, file)
+    if name in REPEATED:
+        X, X_score, y, y_score = train_test_split(X, y, test_size=0.25, stratify=y, random_state=seed)
+    if quick:
+        X, y, X_score, y_score = (part[:QUICK_ROWS] for part in (X, y, X_score, y_score))
+    if validation:
+        X, X_score, y, y_score = train_test_split(X, y, test_size=0.25, stratify=y, random_state=seed)
+    scaler = StandardScaler().fit(X)
+    n_classes = int(y.max()) + 1
+    target = y[:, None] if n_classes == 2 else np.eye(n_classes)[y]
+    estimator = ShadowClassifier()
+    estimator.classes_ = np.arange(n_classes)
+    usual = estimator._settings(len(X), None)
+    return Data(
+        x=np.ascontiguousarray(scaler.transform(X), np.float32),
+        target=np.ascontiguousarray(target, np.float32),
+        x_score=np.ascontiguousarray(scaler.transform(X_score), np.float32),
+        y_score=y_score.astype(np.int64),
+        hidden=HIDDEN.get(name, PAPER),
+        epochs=6 if quick else usual.epochs,
+        batch=usual.batch_size,
+        rate=usual.learning_rate,
+    )

@@ -1,0 +1,189 @@
+"""The runs of the study: which there are, doing those that are missing, and what was chosen."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from joblib import Parallel, delayed
+
+from shadowprune._files import written
+from shadowprune.scan import node_counts
+
+from . import samples
+from .methods import TABLES, Method, Option, name_of, option_of
+
+Record = dict[str, Any]
+
+FRACTIONS = (0.9, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05)
+TUNED = (
+    0.7,
+    0.3,
+    0.1,
+    0.05,
+)  # budgets whose options are tuned; the others take those of the nearest, by ratio
+SEEDS = 5
+TUNING_SEEDS = 2
+TUNING_SEEDS_REPEATED = 5  # where every seed has a validation part of its own, and a small one
+COLUMNS = (
+    "stage", "method", "nodes", "option", "seed", "kept", "own", "auc", "accuracy", "rejection_50",
+    "rejection_70", "seconds", "widths",
+)  # fmt: skip
+DIGITS = {"auc": 6, "accuracy": 6, "rejection_50": 2, "rejection_70": 2, "seconds": 2}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to run on one sample."""
+
+    sample: str
+    methods: Sequence[str]
+    fractions: Sequence[float] = FRACTIONS
+    seeds: int = SEEDS
+    table: str = "methods"
+    tuned: Sequence[float] = TUNED
+    quick: bool = False
+    file: str | None = None
+
+    def counts(self) -> list[int]:
+        """Hidden nodes of each budget, the most first."""
+        hidden = samples.HIDDEN.get(self.sample, samples.PAPER)
+        return list(node_counts(self.fractions, hidden).values())
+
+    def table_of(self) -> dict[str, Method]:
+        """The methods by name."""
+        return TABLES[self.table]
+
+    def tuned_at(self, nodes: int) -> int:
+        """The budget whose options are taken."""
+        hidden = samples.HIDDEN.get(self.sample, samples.PAPER)
+        return min(node_counts(self.tuned, hidden).values(), key=lambda n: abs(math.log(n / nodes)))
+
+    def tuning_seeds(self) -> range:
+        return range(
+            1 if self.quick else TUNING_SEEDS_REPEATED if self.sample in samples.REPEATED else TUNING_SEEDS
+        )
+
+
+@dataclass(frozen=True)
+class Job:
+    """Runs of one method with one seed, done by one process, one after the other."""
+
+    stage: str  # "validation" or "test"
+    method: str
+    seed: int
+    runs: tuple[tuple[int, str], ...]  # nodes, name of the option
+
+
+def path_of(folder: Path, sample: str, table: str = "methods") -> Path:
+    return folder / f"{'' if table == 'methods' else table + '_'}{sample.replace(' ', '_')}.csv"
+
+
+def key_of(record: Record) -> tuple[str, str, int, str, int]:
+    return record["stage"], record["method"], int(record["nodes"]), record["option"], int(record["seed"])
+
+
+def read(path: Path) -> list[Record]:
+    """Records of a file, numbers as numbers; a last line that was cut off is left out."""
+    if not path.exists():
+        return []
+    with open(path, newline="", encoding="utf-8") as stream:
+        rows = [row for row in csv.DictReader(stream) if row["widths"]]
+    for row in rows:
+        row |= {c: int(row[c]) if row[c] else None for c in ("nodes", "seed", "kept", "own")}
+        row |= {c: float(row[c]) if row[c] else None for c in DIGITS}
+    return rows
+
+
+def write(path: Path, methods: Sequence[str], records: Iterable[Record]) -> None:
+    """All records, by stage, in the order of the methods, then of budgets; whole or not at all."""
+    ordered = sorted(
+        records,
+        key=lambda r: (r["stage"], methods.index(r["method"]), -r["nodes"], r["option"], r["seed"]),
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written(path) as draft, open(draft, "w", newline="", encoding="utf-8") as stream:
+        table = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+        table.writeheader()
+        table.writerows(ordered)
+
+
+def run(plan: Plan, job: Job) -> list[Record]:
+    """Train and score; called in a process of its own, which keeps what jobs have in common."""
+    data = samples.load(plan.sample, job.seed, job.stage == "validation", plan.quick, plan.file)
+    found = []
+    for nodes, option in job.runs:
+        network, seconds, own = plan.table_of()[job.method].train(data, nodes, job.seed, **option_of(option))
+        record = {
+            "stage": job.stage, "method": job.method, "nodes": nodes, "option": option, "seed": job.seed,
+            "kept": network.n_nodes, "own": own, "seconds": seconds,
+            "widths": "-".join(map(str, network.widths)),
+            **data.outcome(network),
+        }  # fmt: skip
+        for column, digits in DIGITS.items():
+            if record.get(column) is not None:
+                record[column] = round(record[column], digits)
+        found.append(record)
+    return found
+
+
+def chosen(plan: Plan, records: Sequence[Record], method: str, nodes: int) -> tuple[list[Option], bool]:
+    """The best option of each complete round, by the mean over the validation rows; whether all are."""
+    column = samples.measure(plan.sample)
+    scores: dict[str, dict[int, float]] = {}
+    for r in records:
+        if (r["stage"], r["method"], r["nodes"]) == ("validation", method, nodes):
+            scores.setdefault(r["option"], {})[r["seed"]] = r[column]
+    wanted = plan.tuning_seeds()
+    best: list[Option] = []
+    while (options := plan.table_of()[method].options(best)) is not None:
+        means = {}
+        for option in options:
+            found = scores.get(name_of(option), {})
+            if not all(seed in found for seed in wanted):
+                return best, False
+            means[name_of(option)] = float(np.mean([found[seed] for seed in wanted]))
+        best.append(max(options, key=lambda option: means[name_of(option)]))
+    return best, True
+
+
+def jobs(plan: Plan, stage: str, records: Sequence[Record]) -> list[Job]:
+    """What is missing: of the validation stage, the round that comes next."""
+    done = {key_of(r) for r in records}
+    methods = plan.table_of()
+    found = []
+    for seed in plan.tuning_seeds() if stage == "validation" else range(plan.seeds):
+        for name in plan.methods:
+            runs: list[tuple[int, str]] = []
+            for nodes in plan.counts():
+                best, complete = chosen(plan, records, methods[name].like or name, plan.tuned_at(nodes))
+                if stage == "test" and complete:
+                    runs.append((nodes, name_of(best[-1]) if best else ""))
+                elif stage == "validation" and methods[name].like is None and nodes == plan.tuned_at(nodes):
+                    runs += [(nodes, name_of(option)) for option in methods[name].options(best) or []]
+            missing = tuple(r for r in runs if (stage, name, r[0], r[1], seed) not in done)
+            if missing:
+                found.append(Job(stage, name, seed, missing))
+    return found
+
+
+def study(plan: Plan, folder: Path, n_jobs: int) -> list[Record]:
+    """Tune, then test, whatever the sample's file does not hold yet; the file grows with every job."""
+    path = path_of(folder, plan.sample, plan.table)
+    records = read(path)
+    with Parallel(n_jobs, return_as="generator_unordered", batch_size=1) as parallel:
+        for stage in ("validation", "test"):
+            while todo := jobs(plan, stage, records):
+                for found in parallel(delayed(run)(plan, job) for job in todo):
+                    records += found
+                    write(path, list(plan.table_of()), records)
+                    last = found[-1]
+                    seconds = sum(r["seconds"] for r in found)
+                    what = f"{plan.sample}, {stage}: {last['method']}, seed {last['seed']}"
+                    print(f"{what}, {len(found)} trainings, {seconds:.0f} s", flush=True)
+    return records
