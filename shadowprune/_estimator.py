@@ -314,7 +314,7 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
             y_numeric=self._numeric_target,
         )  # fmt: skip
         target, n_outputs = self._targets(y)
-        weight = _check_weights(sample_weight, len(X))
+        weight = check_weights(sample_weight, len(X))
         hidden = self._check_parameters()
         if columns is not None:
             X = X[:, columns]
@@ -331,9 +331,13 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         held = None
         if hold is not None:
             strata = y if isinstance(self, ClassifierMixin) else None
-            rows, aside = train_test_split(
-                np.arange(n), test_size=hold, stratify=strata, random_state=int(streams[0].integers(2**31))
-            )
+            split = int(streams[0].integers(2**31))
+            try:
+                rows, aside = train_test_split(
+                    np.arange(n), test_size=hold, stratify=strata, random_state=split
+                )
+            except ValueError as error:
+                raise ValueError(f"validation_fraction is {hold!r}, for {n} rows: {error}") from error
             held = X[aside], target[aside], None if weight is None else weight[aside]
             X, target, weight = X[rows], target[rows], None if weight is None else weight[rows]
         if weight is not None:
@@ -552,7 +556,7 @@ def _kept_share(shadow: ShadowNetwork | None, first_layer: int) -> float:
     return min((float(g.open_part(1.0)) for g in groups if g.layer.max() >= first_layer), default=1.0)
 
 
-def _check_weights(sample_weight: ArrayLike | None, n: int) -> NDArray[np.float64] | None:
+def check_weights(sample_weight: ArrayLike | None, n: int) -> NDArray[np.float64] | None:
     if sample_weight is None:
         return None
     weight = (

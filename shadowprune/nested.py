@@ -195,7 +195,7 @@ def train_nested(
             f"training interrupted in epoch {len(history.loss) + 1} of {n_epochs(settings)}; the networks "
             "have the nodes asked for but are less trained",
             RuntimeWarning,
-            stacklevel=4,  # the line that called fit
+            stacklevel=3,  # the line that called fit
         )
         bands = bands or main.below(n, learning_rate)
     return Family((*(one.band() for one in bands), main.band())), history

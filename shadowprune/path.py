@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import copy
 import math
+import numbers
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Self
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.isotonic import IsotonicRegression
-from sklearn.model_selection import train_test_split
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
+from ._estimator import check_weights
 from .budget import Budget, count
 from .estimators import ShadowClassifier
 from .metrics import background_rejection
 from .nested import n_epochs, train_nested
-from .training import usual_learning_rate
+from .training import F32, usual_learning_rate
 
 
 class ShadowPath(BaseEstimator):  # type: ignore[misc]
@@ -125,19 +125,14 @@ class ShadowPath(BaseEstimator):  # type: ignore[misc]
         """
         kept = {name: value for name, value in self.get_params().items() if name != "n_nodes_min"}
         fraction = kept.pop("validation_fraction")
-        if isinstance(fraction, bool) or not isinstance(fraction, (int, float)) or not 0 <= fraction < 1:
+        if (
+            isinstance(fraction, bool)
+            or not isinstance(fraction, (int, float, np.number))
+            or not 0 <= fraction < 1
+        ):
             raise ValueError(f"validation_fraction is {fraction!r}; it must be at least 0 and below 1")
         one = ShadowClassifier(n_nodes=None, **kept)
-        held = None
-        if fraction:
-            names, given = ["X", "y"], [X, y]
-            if sample_weight is not None:
-                names, given = [*names, "sample_weight"], [*given, sample_weight]
-            check_classification_targets(y)
-            parts = train_test_split(*given, test_size=fraction, stratify=y, random_state=self.random_state)
-            X, y, sample_weight = [*parts[::2], None][:3]
-            held = dict(zip(names, parts[1::2], strict=True))
-        rows = one._read(X, y, sample_weight)
+        rows = one._read(X, y, sample_weight, hold=float(fraction) or None)
         n = sum(rows.widths[1:-1])
         if len(rows.widths) < 3:
             raise ValueError(
@@ -167,8 +162,8 @@ class ShadowPath(BaseEstimator):  # type: ignore[misc]
         if hasattr(one, "feature_names_in_"):
             self.feature_names_in_ = one.feature_names_in_
         self._one = one
-        self._held = held
-        rows.x = rows.target = rows.x[:0]  # the scaling is needed later, the rows are not
+        self._held, rows.held = rows.held, None
+        rows.x = rows.target = np.empty((0, 0), np.float32)  # the scaling is needed later, the rows are not
         rows.weight = None
         self._rows = rows
         return self
@@ -250,30 +245,29 @@ class ShadowPath(BaseEstimator):  # type: ignore[misc]
             raise ValueError("smallest needs to know what is good enough: give rejection= or accuracy=")
         if rejection is not None and len(self.classes_) != 2:
             raise ValueError(f"rejection is for two classes, y had {len(self.classes_)}; give accuracy=")
-        name, wanted = ("rejection", rejection) if accuracy is None else ("accuracy", accuracy)
-        high = math.inf if accuracy is None else 1.0
-        known = isinstance(wanted, (int, float, np.number)) and not isinstance(wanted, bool)
-        if wanted is None or not known or not 0 < wanted <= high:
-            raise ValueError(f"{name} is {wanted!r}; it must be a number above 0, at most {high:g}")
-        rows, labels, weight = self._measured_on(X, y, sample_weight)
+        name = "rejection" if accuracy is None else "accuracy"
+        wanted = _positive(
+            name, rejection if accuracy is None else accuracy, math.inf if accuracy is None else 1
+        )
+        efficiency = _positive("efficiency", efficiency, 1)
+        logits, index, weight = self._measured_on(X, y, sample_weight)
         sizes = np.arange(self.n_nodes_range_[0], self.n_nodes_range_[1] + 1)
         merit = np.empty(len(sizes))
         for i, size in enumerate(sizes):
-            one = self.at(int(size))
+            z = logits(int(size))
             if accuracy is None:
-                score = one.decision_function(rows)
-                merit[i] = -1 / background_rejection(labels, score, efficiency, sample_weight=weight)
+                merit[i] = -1 / background_rejection(index, z, efficiency, sample_weight=weight)
             else:
-                merit[i] = one.score(rows, labels, weight)
+                merit[i] = np.average((z > 0 if z.ndim == 1 else z.argmax(1)) == index, weights=weight)
         smooth = IsotonicRegression().fit_transform(sizes, merit)
-        good = np.flatnonzero(smooth >= (wanted if rejection is None else -1 / wanted))
+        good = np.flatnonzero(smooth >= (-1 / wanted if accuracy is None else wanted))
         if not len(good):
             best = smooth[-1] if rejection is None else -1 / smooth[-1]
             raise ValueError(
-                f"{name} is {wanted!r}, and no network of this path reaches it on {len(np.asarray(labels))} "
+                f"{name} is {wanted!r}, and no network of this path reaches it on {len(index)} "
                 f"rows; the largest, with {sizes[-1]} nodes, has {best:.4g}"
             )
-        passing = math.inf if rejection is None else np.sum(np.asarray(labels) == self.classes_[0]) / wanted
+        passing = math.inf if rejection is None else np.sum(index == 0) / wanted
         if passing < 10:
             warnings.warn(
                 f"at rejection={wanted:g} {passing:.2g} background rows pass: too few to tell networks "
@@ -285,13 +279,32 @@ class ShadowPath(BaseEstimator):  # type: ignore[misc]
 
     def _measured_on(
         self, X: ArrayLike | None, y: ArrayLike | None, sample_weight: ArrayLike | None
-    ) -> tuple[ArrayLike, ArrayLike, ArrayLike | None]:
+    ) -> tuple[Callable[[int], F32], NDArray[np.intp], NDArray[np.float64] | None]:
+        """Logits of a size on the rows, the classes of these as numbers, and their weights."""
         if X is not None and y is not None:
-            return X, y, sample_weight
+            labels = column_or_1d(y)
+            for unknown in set(np.unique(labels).tolist()) - set(self.classes_.tolist()):
+                raise ValueError(f"y holds {unknown!r}, which it did not in fit")
+            check_consistent_length(X, labels)
+            index, weight = np.searchsorted(self.classes_, labels), check_weights(sample_weight, len(labels))
+            return lambda size: self.at(size).decision_function(X), index, weight
         if X is not None or y is not None or sample_weight is not None:
             raise ValueError("X and y go together, and sample_weight with them: give both or neither")
         if self._held is None:
             raise ValueError(
                 "validation_fraction was 0, so that no rows were kept aside to measure on: give X= and y="
             )
-        return self._held["X"], self._held["y"], self._held.get("sample_weight")
+        x, target, weight = self._held
+        index = target.argmax(1) if target.shape[1] > 1 else target[:, 0].astype(np.intp)
+
+        def logits(size: int) -> F32:
+            z: F32 = self.family_.at(size).forward(x, keep=False)
+            return z if z.shape[1] > 1 else z[:, 0]
+
+        return logits, index, weight
+
+
+def _positive(name: str, value: object, most: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < float(value) <= most:
+        raise ValueError(f"{name} is {value!r}; it must be a number above 0, at most {most:g}")
+    return float(value)

@@ -8,6 +8,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_digits, make_classification
 from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import roc_auc_score
+from sklearn.neighbors import NearestNeighbors
 
 from shadowprune import ShadowClassifier, ShadowPath, nested
 from shadowprune.metrics import background_rejection
@@ -126,7 +127,19 @@ def test_smallest_against_a_scan(path, rows):
 def test_smallest_measures_on_rows_that_were_not_trained_on(rows):
     X, y = rows
     path = ShadowPath((16, 8), n_nodes_min=3, max_iter=10, random_state=0).fit(X, y)
-    assert len(path._held["y"]) == 400
+    held = path._held[0] * path._rows.scale + path._rows.mean
+    distance, aside = NearestNeighbors(n_neighbors=1).fit(X).kneighbors(held)
+    assert len(np.unique(aside)) == 400
+    assert distance.max() < 1e-5
+    same = {"X": X[aside[:, 0]], "y": y[aside[:, 0]]}
+    largest = path.at(24)  # what it reaches can be asked for
+    logits = largest.decision_function(same["X"])
+    rejection = background_rejection(same["y"], logits, 0.9) * (1 - 1e-9)
+    for asked in ({"accuracy": largest.score(**same)}, {"rejection": rejection, "efficiency": 0.9}):
+        assert path.smallest(**asked).n_nodes_ == path.smallest(**asked, **same).n_nodes_ > 3
+    kept = [array for array in vars(path._rows).values() if isinstance(array, np.ndarray)]
+    assert max(array.size for array in kept if array.base is None) <= X.shape[1]  # no row it was trained on
+    assert not any(array.base is not None for array in kept)
     bare = ShadowPath((16, 8), n_nodes_min=3, max_iter=10, random_state=0, validation_fraction=0).fit(X, y)
     with pytest.raises(ValueError, match="validation_fraction was 0"):
         bare.smallest(accuracy=0.5)
@@ -143,8 +156,16 @@ def test_smallest_measures_on_rows_that_were_not_trained_on(rows):
         ({"rejection": -1}, "rejection is -1"),
         ({"accuracy": 1.5}, "accuracy is 1.5; it must be a number above 0, at most 1"),
         ({"rejection": float("nan")}, "rejection is nan"),
-        ({"rejection": 5, "efficiency": 0}, "efficiency must lie in"),
+        ({"rejection": 5, "efficiency": 0}, "efficiency is 0; it must be a number above 0, at most 1"),
+        (
+            {"rejection": 5, "efficiency": [0.5, 0.6]},
+            r"efficiency is \[0.5, 0.6\]; it must be a number",
+        ),
         ({"accuracy": 0.5, "X": [[1.0]]}, "X and y go together"),
+        ({"accuracy": 0.5, "X": np.zeros((3, 12)), "y": [0, 1]}, "inconsistent numbers of samples"),
+        ({"accuracy": 0.5, "X": np.zeros((2, 12)), "y": [0, 2]}, "y holds 2, which it did not in fit"),
+        ({"accuracy": 0.5, "X": np.zeros((2, 12)), "y": ["a", "a"]}, "y holds 'a', which it did not in fit"),
+        ({"accuracy": 0.5, "X": np.zeros((2, 11)), "y": [0, 1]}, "X has 11 features"),
         (
             {"accuracy": 1.0},
             "no network of this path reaches it on 400 rows; the largest, with 44 nodes, has 0",
@@ -190,6 +211,14 @@ def test_what_fit_refuses(rows, parameters, message):
         )
 
 
+def test_rows_that_cannot_be_kept_aside(rows):
+    X, y = rows[0][:12], np.r_[2, rows[1][1:12]]
+    with pytest.raises(ValueError, match=r"validation_fraction is 0.1, for 12 rows: .* only 1 member"):
+        ShadowPath((6, 4), random_state=0).fit(X, y)
+    path = ShadowPath((6, 4), max_iter=2, random_state=0, validation_fraction=0).fit(X, y, sample_weight=3)
+    assert path.at(4).n_nodes_ == 4
+
+
 def test_what_comes_out_is_an_ordinary_classifier(path, rows):
     X, y = rows
     clf = path.at(10)
@@ -221,8 +250,9 @@ def test_ctrl_c_leaves_usable_networks(rows, monkeypatch):
 
         monkeypatch.setattr(ShadowClassifier, "_after_epoch", stop)
         path = ShadowPath((16, 8), n_nodes_min=3, max_iter=10, random_state=0)
-        with pytest.warns(RuntimeWarning, match="training interrupted in epoch"):
+        with pytest.warns(RuntimeWarning, match="training interrupted in epoch") as warned:
             path.fit(X, y)
+        assert warned[0].filename == __file__
         assert [path.at(n).n_nodes_ for n in (3, 11, 24)] == [3, 11, 24]
 
 
