@@ -63,11 +63,12 @@ sp_status sp_trainer_set_path(sp_trainer *trainer, int n_passes, int n_knots, co
     path->n_gates = layout->n_gates;
     path->n_nodes = layout->n_gates - layout->width[0] + layout->width[last];
     const int64_t n_corrections = (int64_t)path->n_knots * (path->n_gates + path->n_nodes);
+    const int64_t per_row = layout->width[last] + trainer->net.stride[0];
     path->knot = malloc(((size_t)n_knots + (size_t)n_passes + (size_t)n) * sizeof *path->knot);
     path->value = sp_floats(4 * n_corrections + path->n_gates + path->n_nodes);
-    path->total =
-        sp_floats(trainer->net.n_packed + trainer->batch_size * (layout->width[last] + trainer->net.stride[0]));
-    path->rank = malloc((size_t)n * sizeof *path->rank);
+    if (trainer->batch_size < INT64_MAX / 16 / per_row) /* or no memory holds it */
+        path->total = sp_floats(trainer->net.n_packed + trainer->batch_size * per_row);
+    path->rank = calloc((size_t)n, sizeof *path->rank);
     if (!path->knot || !path->value || !path->total || !path->rank) {
         sp_path_free(path);
         return SP_NO_MEMORY;
@@ -176,7 +177,7 @@ static void shift_biases(const sp_trainer *trainer)
     const sp_net *net = &trainer->net;
     const float *shift = trainer->path->now + trainer->path->n_gates;
     for (int l = 1; l <= net->layout.n_layers; shift += net->layout.width[l++])
-        for (int j = 0; j < net->layout.width[l]; j++)
+        for (int j = 0; j < net->live[l]; j++)
             net->v[net->bias[l] + j] += shift[j];
 }
 
@@ -291,7 +292,7 @@ sp_status sp_trainer_permute(sp_trainer *trainer, const int32_t *order)
     sp_group_state *group = &trainer->shadow.group[0];
     const int n_in = layout->width[0], n_hidden = layout->n_gates - n_in;
     float *flat = sp_floats(2 * layout->n_params + layout->n_gates);
-    double *scores = malloc(3 * (size_t)layout->n_gates * sizeof *scores);
+    double *scores = calloc(3 * (size_t)layout->n_gates, sizeof *scores);
     if (!flat || !scores) {
         free(flat);
         free(scores);

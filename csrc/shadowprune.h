@@ -252,7 +252,7 @@ int sp_trainer_group_size(const sp_trainer *trainer, int group);
 const double *sp_trainer_scores(const sp_trainer *trainer, int group);
 const float *sp_trainer_gates(const sp_trainer *trainer); /* (n_gates) of the last step */
 
-/* A new trainer that goes on from here without the nodes whose keep flag (n_gates) is false. It has no quantiser and no path. */
+/* A new trainer that goes on from here without the nodes whose keep flag (n_gates) is false, a quantiser or a path. */
 sp_status sp_trainer_reduced(const sp_trainer *trainer, const bool *keep, sp_trainer **reduced);
 
 /* From now on the forward pass sees weights, biases and the outputs of hidden layers on these grids (quantise.c): types
@@ -264,8 +264,8 @@ sp_status sp_trainer_set_quantiser(sp_trainer *trainer, const sp_fixed *weight, 
 /* --- One training, every budget (path.c) ------------------------------------------------------------------------- */
 
 /* From now on a step passes n_passes times over its rows: with every node open, then under budgets of its own. They
-   are counts on the one group of the shadow, which there must be; a budget of all its nodes skips the pass. Corrections stand on n_knots (2 or more) knots, rising
-   counts, the last of them all nodes, where they are zero. */
+   are counts on the one group of the shadow, which there must be; a budget of all its nodes skips the pass. Corrections
+   stand on n_knots (2 or more) knots, rising counts, the last of them all nodes, where they are zero. */
 sp_status sp_trainer_set_path(sp_trainer *trainer, int n_passes, int n_knots, const double *knot);
 int sp_trainer_n_knots(const sp_trainer *trainer);   /* 0: no path */
 int sp_trainer_n_budgets(const sp_trainer *trainer); /* of one step: one per group, or one per pass but the first */
@@ -273,7 +273,8 @@ int sp_trainer_n_budgets(const sp_trainer *trainer); /* of one step: one per gro
 /* The gates are hard from now on: open under a budget K are the nodes of the group with rank (n) below K. */
 void sp_trainer_freeze(sp_trainer *trainer, const int32_t *rank);
 
-/* Another order of the nodes within each hidden layer: node i is what order[i] (n_gates) was. */
+/* Another order of the nodes within each hidden layer: node i is what order[i] (n_gates) was. Nodes of the group change
+   places with each other only. */
 sp_status sp_trainer_permute(sp_trainer *trainer, const int32_t *order);
 
 /* gain (n_knots - 1, n_gates), shift (n_knots - 1, hidden nodes and outputs); zero at first. */

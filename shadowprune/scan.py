@@ -202,6 +202,11 @@ def train_budgets(
     -------
     list of Run
         By kind (shadow first), then falling fraction, then seed, whatever the number of threads.
+
+    Raises
+    ------
+    ValueError
+        With `path` and another `kind` than nodes, or limits.
     """
     from sklearn.metrics import roc_auc_score
 
@@ -210,6 +215,8 @@ def train_budgets(
     from shadowprune.path import ShadowPath
 
     others = given(limits)
+    if path and (kind != "nodes" or others):
+        raise ValueError(f"path has node counts only, but kind is {kind!r} and limits are {others}")
 
     def tested(
         origin: str, fraction: float, seed: int, fit: Callable[[], Any], before: float = 0.0

@@ -213,6 +213,10 @@ def test_no_path_and_wrong_paths():
         core.set_path(KNOTS[::-1].copy(), 3)
     with pytest.raises(ValueError, match="knots has 1 entries"):
         core.set_path(KNOTS[:1], 3)
+    vast = _core.Trainer(WIDTHS, "relu", "squared_error", batch_size=2**62)
+    vast.set_shadow([(INDEX, np.zeros(N_HIDDEN), None, 0.02)])
+    with pytest.raises(MemoryError):
+        vast.set_path(KNOTS, 3)
     with pytest.raises(ValueError, match="order holds"):
         core.permute(np.arange(N_IN + N_HIDDEN, dtype=np.int32)[::-1].copy())
     with pytest.raises(ValueError, match="rank"):

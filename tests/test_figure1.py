@@ -247,6 +247,12 @@ def test_a_failing_training_stops_the_rest(monkeypatch):
     assert len(started) < 50 and threading.active_count() == threads
 
 
+@pytest.mark.parametrize("other", [{"kind": "multiplications"}, {"limits": {"max_nodes": 4}}])
+def test_a_path_has_node_counts_only(other):
+    with pytest.raises(ValueError, match="path has node counts only"):
+        scan.train_budgets((None, None), (None, None), {0.5: 8}, [0], hidden=(8, 8), path=True, **other)
+
+
 def test_ctrl_c_ends_the_trainings_under_way(test_jets):
     jets = test_jets.data[:2000], test_jets.target[:2000]
     ctrl_c = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
