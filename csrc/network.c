@@ -41,6 +41,21 @@ static int columns(const sp_net *net, int l)
 
 static const float zeros[SP_PANEL] __attribute__((aligned(64)));
 
+/* Few outputs leave most lanes idle, and a product per row waits for its loads: rows as lanes. */
+static void few_outputs(const sp_net *net, const float *h, int64_t h_stride, int rows, float *block)
+{
+    const int l = net->layout.n_layers, stride = net->stride[l];
+    float *out = block + net->thin, *in = out + SP_PAD * SP_PANEL, *z = block + net->output[l];
+    for (int first = 0; first < rows; first += SP_PANEL) {
+        const int n = rows - first < SP_PANEL ? rows - first : SP_PANEL;
+        net->kernels->columns(n, net->live[l - 1], h + first * h_stride, h_stride, in, SP_PANEL);
+        sp_net_layer_columns(net, l, in, n, SP_PANEL, out, SP_KEEP_SUM);
+        for (int r = 0; r < n; r++)
+            for (int j = 0; j < net->live[l]; j++)
+                z[(first + r) * stride + j] = out[j * SP_PANEL + r];
+    }
+}
+
 /* x (rows, width[0]) -> the outputs of every layer in block. */
 void sp_net_forward(const sp_net *net, const float *x, int64_t x_stride, int rows, float *block)
 {
@@ -48,6 +63,11 @@ void sp_net_forward(const sp_net *net, const float *x, int64_t x_stride, int row
     for (int l = 1; l <= layout->n_layers; l++) {
         const bool hidden = l < layout->n_layers, relu = hidden && layout->activation == SP_RELU;
         float *h = block + net->output[l];
+        if (!hidden && 2 * layout->width[l] <= SP_PAD && 2 * rows >= SP_PANEL) {
+            few_outputs(net, l > 1 ? block + net->output[l - 1] : x, l > 1 ? net->stride[l - 1] : x_stride, rows,
+                        block);
+            break;
+        }
         net->kernels->product(&(sp_product){
             .m = rows,
             .n = columns(net, l),

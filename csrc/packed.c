@@ -43,7 +43,7 @@ sp_status sp_net_init(sp_net *net, const sp_layout *layout, bool foldable)
         }
     }
     net->thin = net->n_block;
-    net->n_block += SP_PAD * widest;
+    net->n_block += SP_PANEL * (widest + SP_PAD);
     net->w = sp_floats(net->n_packed);
     net->folded = foldable ? sp_floats(net->n_packed) : NULL;
     net->vt = foldable ? sp_floats(n_transposed) : NULL;

@@ -105,6 +105,9 @@ void sp_net_fold_piece(const sp_net *net, const float *gates, bool transpose, in
 /* Outputs of rows of x (row stride) through all layers into the block. */
 void sp_net_forward(const sp_net *net, const float *x, int64_t x_stride, int rows, float *block);
 
+/* Layer l with rows as lanes: in (width[l-1], lanes) -> out (width[l], lanes), lanes up to SP_PANEL. */
+void sp_net_layer_columns(const sp_net *net, int l, const float *in, int rows, int lanes, float *out, sp_finish finish);
+
 /* z (rows, width[L]) of x (rows, width[0]), by rows as lanes where that is faster; the bits of sp_net_forward. */
 void sp_net_infer(const sp_net *net, const float *x, int64_t rows, float *block, float *z);
 

@@ -13,38 +13,42 @@
 #include <stdlib.h>
 #include <string.h>
 
+void sp_net_layer_columns(const sp_net *net, int l, const float *in, int rows, int lanes, float *out, sp_finish finish)
+{
+    const int vector = net->kernels->vector, panel = net->panel[l];
+    for (int j = 0; j < net->live[l]; j += panel)
+        net->kernels->product(&(sp_product){
+            .m = net->live[l] - j < panel ? net->live[l] - j : panel,
+            .n = (rows + vector - 1) / vector * vector,
+            .k = net->live[l - 1],
+            .a = net->v + net->weight[l] + (int64_t)j * net->layout.width[l - 1],
+            .ai = 1,
+            .ap = panel,
+            .b = in,
+            .b_row = lanes,
+            .b_panel = 0,
+            .start = net->v + net->bias[l] + j,
+            .start_row = 1,
+            .start_panel = 0,
+            .start_spread = true,
+            .c = out + j * lanes,
+            .c_row = lanes,
+            .c_panel = 0,
+            .finish = finish,
+        });
+}
+
 static void forward_columns(const sp_net *net, const float *x, int rows, float *block, float *z)
 {
     const sp_layout *layout = &net->layout;
-    const int vector = net->kernels->vector, n_out = layout->width[layout->n_layers];
-    const int lanes = (rows + SP_PAD - 1) / SP_PAD * SP_PAD;
+    const int n_out = layout->width[layout->n_layers], lanes = (rows + SP_PAD - 1) / SP_PAD * SP_PAD;
     float *in = block, *out = block + net->n_block / 2 / SP_PAD * SP_PAD;
     net->kernels->columns(rows, layout->width[0], x, layout->width[0], in, lanes);
     for (int l = 1; l <= layout->n_layers; l++) {
-        const int k = layout->width[l - 1], n = layout->width[l], panel = net->panel[l];
         const bool hidden = l < layout->n_layers, relu = hidden && layout->activation == SP_RELU;
-        for (int j = 0; j < n; j += panel)
-            net->kernels->product(&(sp_product){
-                .m = n - j < panel ? n - j : panel,
-                .n = (rows + vector - 1) / vector * vector,
-                .k = k,
-                .a = net->v + net->weight[l] + (int64_t)j * k,
-                .ai = 1,
-                .ap = panel,
-                .b = in,
-                .b_row = lanes,
-                .b_panel = 0,
-                .start = net->v + net->bias[l] + j,
-                .start_row = 1,
-                .start_panel = 0,
-                .start_spread = true,
-                .c = out + j * lanes,
-                .c_row = lanes,
-                .c_panel = 0,
-                .finish = relu ? SP_KEEP_POSITIVE : SP_KEEP_SUM,
-            });
+        sp_net_layer_columns(net, l, in, rows, lanes, out, relu ? SP_KEEP_POSITIVE : SP_KEEP_SUM);
         if (hidden && !relu)
-            net->kernels->activate(layout->activation, (int64_t)n * lanes, out);
+            net->kernels->activate(layout->activation, (int64_t)layout->width[l] * lanes, out);
         float *swap = in;
         in = out;
         out = swap;
