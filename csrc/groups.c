@@ -1,6 +1,7 @@
 /* Groups of nodes under budgets. See groups.h; the mathematics is in shadow.c and variants.c. */
 #include "groups.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -63,7 +64,7 @@ sp_status sp_groups_set(sp_groups *groups, const sp_layout *layout, sp_method me
         to->n = to->n_all = given[i].n;
         to->rate = given[i].rate;
         to->index = malloc(3 * n * sizeof *to->index);
-        to->score = calloc(6 * n, sizeof *to->score); /* one piece for all */
+        to->score = calloc(7 * n, sizeof *to->score); /* one piece for all */
         if (!to->index || !to->score || (given[i].cost && !copy_cost(to, given[i].cost))) {
             sp_groups_free(groups);
             return SP_NO_MEMORY;
@@ -75,6 +76,7 @@ sp_status sp_groups_set(sp_groups *groups, const sp_layout *layout, sp_method me
         to->u = to->score + 3 * n;
         to->grad = to->score + 4 * n;
         to->hard = to->score + 5 * n;
+        to->solved = to->score + 6 * n;
         memcpy(to->index, given[i].index, n * sizeof *to->index);
         for (int k = 0; k < to->n; k++) {
             to->layer[k] = layer_of(layout, to->index[k]);
@@ -142,6 +144,9 @@ sp_status sp_groups_reduced(const sp_groups *from_groups, const sp_layout *layou
         group *g = &reduced->group[i];
         compress(from, keep, from->velocity, g->velocity);
         compress(from, keep, from->gate, g->gate);
+        compress(from, keep, from->solved, g->solved);
+        g->temperature = from->temperature;
+        g->budget = from->budget;
         g->n_all = from->n_all;
         g->theta = from->theta;
         g->theta_before = from->theta_before;
@@ -155,17 +160,31 @@ sp_status sp_groups_reduced(const sp_groups *from_groups, const sp_layout *layou
     return status;
 }
 
+/* Where to look for theta: scores and schedule say it better than its last step does. */
+static double expected_theta(const group *at, sp_family family, double budget, double temperature)
+{
+    const double drift = at->theta + (at->theta - at->theta_before);
+    if (at->temperature == 0 || at->cost.n_layers)
+        return drift;
+    const double ahead = sp_gates_ahead(family, at->n, at->gate, at->cost.linear, at->solved, at->score, at->theta,
+                                        at->temperature, temperature, budget - at->budget);
+    return fabs(ahead - at->theta) < temperature ? ahead : drift;
+}
+
 sp_status sp_groups_gates(sp_groups *groups, const double *budget, const double *temperature, float *gates)
 {
     for (int i = 0; i < groups->n; i++) {
         group *at = &groups->group[i];
         const double before = at->theta;
-        at->theta += at->theta - at->theta_before; /* it drifts with the schedule */
+        at->theta = expected_theta(at, groups->family, budget[i], temperature[i]);
         at->theta_before = before;
         const sp_status status = sp_gates(groups->family, at->n, at->score, at->cost_block ? &at->cost : NULL,
                                           budget[i], temperature[i], &at->theta, at->gate);
         if (status)
             return status;
+        memcpy(at->solved, at->score, (size_t)at->n * sizeof *at->solved);
+        at->temperature = temperature[i];
+        at->budget = budget[i];
         const bool hard = groups->method != SP_SHADOW;
         if (hard)
             sp_gates_harden(at->n, at->score, at->gate, at->layer, at->order, at->hard);

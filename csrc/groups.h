@@ -9,6 +9,7 @@ typedef struct {
     int32_t *index, *layer, *order; /* order: best first, for hard gates */
     double *score, *gate, *velocity;
     double *u, *grad, *hard;
+    double *solved, temperature, budget; /* scores, temperature (0: none) and budget that gate and theta are for */
     sp_cost cost;
     double *cost_block; /* linear, fixed, pair; NULL: the node count */
     int32_t *cost_layer;

@@ -5,7 +5,8 @@
  *
  * F is the logistic or the Laplace distribution function. C rises with every gate and so falls with theta: there is
  * one solution; Newton's step is taken where it stays inside the bracket known so far, a bisection elsewhere. A last
- * step below SMALL temperatures needs no new exponentials: g moves along its slope, which is right to SMALL^2.
+ * step below SMALL temperatures needs no new exponentials: g moves along its slope, which is right to SMALL^2. Where
+ * F is smooth and C linear a step below SHORT will do, along four terms of the Taylor series.
  *
  * Gradient, with u_i = dL/dg_i, d_i = F'((s_i - theta)/T) and c_i = dC/dg_i = l_i + p_(l-1) N_(l-1) + p_l N_(l+1) in
  * layer l. Differentiating the constraint gives dtheta/ds_j = c_j d_j / sum_i c_i d_i, hence
@@ -21,6 +22,7 @@
 
 enum { MAX_ITERATIONS = 400, PIECE = 64 };
 #define SMALL 1e-7
+#define SHORT 4e-3
 #define NEAR 8 /* temperatures: a step this short from a warm start needs no bracket */
 
 /* F' where F = g: the slope of both families follows from the gate, without another exponential. */
@@ -138,6 +140,28 @@ static double cost_at(sp_family family, int n, const double *score, const sp_cos
     return sum;
 }
 
+/* The logistic gates at theta, moved to the budget along their Taylor series; C = sum c g exceeds it by `excess`.
+   Returns the new theta. */
+static double short_step(int n, const sp_cost *cost, double excess, double theta, double temperature, double *gate)
+{
+    double s[4]; /* sum c F', sum c F'' ... */
+    sp_kernels_in_use()->logistic_sums(n, gate, cost ? cost->linear : NULL, s);
+    double step = excess / s[0]; /* in temperatures */
+    for (int i = 0; i < 3; i++)  /* each gains an order */
+        step = (excess + step * step * (s[1] / 2 - step * (s[2] / 6 - step * s[3] / 24))) / s[0];
+    sp_kernels_in_use()->logistic_move(n, gate, step);
+    return theta + step * temperature;
+}
+
+double sp_gates_ahead(sp_family family, int n, const double *gate, const double *cost, const double *score_before,
+                      const double *score, double theta, double temperature_before, double temperature, double more)
+{
+    double sum[3]; /* of c d, times one and the scores */
+    sp_kernels_in_use()->falls(family, n, gate, cost, score_before, score, sum);
+    const double was = (sum[1] - theta * sum[0]) / temperature_before;
+    return (sum[2] - temperature * (was + more)) / sum[0];
+}
+
 sp_status sp_gates(sp_family family, int n, const double *score, const sp_cost *cost, double budget, double temperature,
                    double *theta, double *gate)
 {
@@ -168,6 +192,10 @@ sp_status sp_gates(sp_family family, int n, const double *score, const sp_cost *
             *theta = newton;
             return SP_OK;
         }
+        if (family == SP_LOGISTIC && !has_pairs(cost) && fabs(newton - at) <= SHORT * temperature) {
+            *theta = short_step(n, cost, excess, at, temperature, gate);
+            return SP_OK;
+        }
         if (!bracketed && !(fabs(newton - at) <= NEAR * temperature)) {
             bracket(n, score, temperature, &low, &high);
             bracketed = true;
@@ -189,8 +217,12 @@ sp_status sp_gates(sp_family family, int n, const double *score, const sp_cost *
 void sp_gates_backward(sp_family family, int n, const double *gate, const sp_cost *cost, double temperature,
                        const double *u, double *dscore)
 {
-    double width[SP_MAX_LAYERS + 1], price[SP_MAX_LAYERS + 1] = {0}, fall;
+    double width[SP_MAX_LAYERS + 1], price[SP_MAX_LAYERS + 1] = {0}, fall = 0;
     const bool products = has_pairs(cost);
+    if (!cost) {
+        sp_kernels_in_use()->score_gradient(family, n, gate, temperature, u, dscore);
+        return;
+    }
     if (products) {
         fixed_widths(cost, width);
         for (int i = 0; i < n; i++)
@@ -200,8 +232,7 @@ void sp_gates_backward(sp_family family, int n, const double *gate, const sp_cos
     }
     for (int i = 0; i < n; i++)
         dscore[i] = slope_at(family, gate[i]);
-    fall = cost ? 0 : dot(n, dscore, NULL);
-    for (int i = 0; cost && i < n; i++)
+    for (int i = 0; i < n; i++)
         fall += dscore[i] * slope_of_cost(cost, price, i);
     const double up = dot(n, dscore, u);
     const double mu = fall > 0 ? up / fall : 0, inverse = 1 / temperature;

@@ -129,6 +129,11 @@ typedef struct {
     const double *pair;   /* (n_layers - 1) at least 0 */
 } sp_cost;
 
+/* Where theta comes to lie, to first order, when scores and temperature change and the budget grows by `more`: from the
+   gates at theta. cost: linear, NULL: ones. NaN where all gates are open or closed. */
+double sp_gates_ahead(sp_family family, int n, const double *gate, const double *cost, const double *score_before,
+                      const double *score, double theta, double temperature_before, double temperature, double more);
+
 /* g_i = F((s_i - theta)/T) with C(g) = budget. cost NULL: the node count. theta: start in, solution out. */
 sp_status sp_gates(sp_family family, int n, const double *score, const sp_cost *cost, double budget, double temperature,
                    double *theta, double *gate);

@@ -74,6 +74,92 @@ static double gates(sp_family family, int n, const double *score, const double *
     return sum_lanes_d(total);
 }
 
+/* Up to eight numbers, zeros beyond them. */
+INLINE d8 some(const double *p, int n)
+{
+    if (n >= 8)
+        return CD8(p);
+    d8 x = {0};
+    for (int k = 0; k < n; k++)
+        x[k] = p[k];
+    return x;
+}
+
+INLINE void put(double *p, int n, d8 x)
+{
+    if (n >= 8)
+        *(d8 *)p = x;
+    else
+        for (int k = 0; k < n; k++)
+            p[k] = x[k];
+}
+
+static void logistic_sums(int n, const double *gate, const double *cost, double sum[4])
+{
+    d8 s[4] = {{0}};
+    for (int i = 0; i < n; i += 8) { /* a gate of zero adds nothing */
+        const d8 g = some(gate + i, n - i), q = g * (1.0 - g), bend = 1.0 - 2.0 * g;
+        d8 cq = q;
+        if (cost)
+            cq *= some(cost + i, n - i);
+        s[0] += cq;
+        s[1] += cq * bend;
+        s[2] += cq * (1.0 - 6.0 * q);
+        s[3] += cq * bend * (1.0 - 12.0 * q);
+    }
+    for (int k = 0; k < 4; k++)
+        sum[k] = sum_lanes_d(s[k]);
+}
+
+static void logistic_move(int n, double *gate, double step)
+{
+    for (int i = 0; i < n; i += 8) {
+        const d8 g = some(gate + i, n - i), q = g * (1.0 - g), bend = 1.0 - 2.0 * g;
+        const d8 third = (1.0 - 6.0 * q) - bend * (1.0 - 12.0 * q) * (step / 4);
+        put(gate + i, n - i, g - q * step * (1.0 - (step / 2) * (bend - third * (step / 3))));
+    }
+}
+
+INLINE d8 slope_at(sp_family family, d8 g)
+{
+    d8 d = g * (1.0 - g);
+    if (family == SP_LAPLACE)
+        d = choose_d(g < 0.5, g, 1.0 - g);
+    return d;
+}
+
+static void falls(sp_family family, int n, const double *gate, const double *cost, const double *score,
+                  const double *next, double sum[3])
+{
+    d8 s[3] = {{0}};
+    for (int i = 0; i < n; i += 8) {
+        d8 d = slope_at(family, some(gate + i, n - i));
+        if (cost)
+            d *= some(cost + i, n - i);
+        s[0] += d;
+        s[1] += d * some(score + i, n - i);
+        s[2] += d * some(next + i, n - i);
+    }
+    for (int k = 0; k < 3; k++)
+        sum[k] = sum_lanes_d(s[k]);
+}
+
+static void score_gradient(sp_family family, int n, const double *gate, double temperature, const double *u,
+                           double *dscore)
+{
+    const double inverse = 1 / temperature;
+    d8 fall = {0}, up = {0};
+    for (int i = 0; i < n; i += 8) {
+        const d8 d = slope_at(family, some(gate + i, n - i));
+        put(dscore + i, n - i, d);
+        fall += d; /* zero for the gates of zero beyond the last */
+        up += d * some(u + i, n - i);
+    }
+    const double all = sum_lanes_d(fall), mu = all > 0 ? sum_lanes_d(up) / all : 0;
+    for (int i = 0; i < n; i += 8)
+        put(dscore + i, n - i, some(dscore + i, n - i) * inverse * (some(u + i, n - i) - mu));
+}
+
 static void probabilities(int64_t n, const float *z, double *p)
 {
     for (int64_t i = 0; i < n; i += 8) {

@@ -95,6 +95,15 @@ struct sp_kernels {
     /* gate = F((s - theta)/T), slope = F'; returns sum c g, *sum_slope = sum c slope. cost may be NULL. */
     double (*gates)(sp_family family, int n, const double *score, const double *cost, double theta, double temperature,
                     double *gate, double *slope, double *sum_slope);
+    /* Of logistic gates F(t): the sums of cost times F', F'', F''' and F'''', and F(t) -> F(t - step) by as many terms. */
+    void (*logistic_sums)(int n, const double *gate, const double *cost, double sum[4]);
+    void (*logistic_move)(int n, double *gate, double step);
+    /* sum c d, sum c d s, sum c d s' of gates with slopes d at scores s, and scores s' that follow. */
+    void (*falls)(sp_family family, int n, const double *gate, const double *cost, const double *score,
+                  const double *next, double sum[3]);
+    /* sp_gates_backward with costs of one. */
+    void (*score_gradient)(sp_family family, int n, const double *gate, double temperature, const double *u,
+                           double *dscore);
 };
 
 const sp_kernels *sp_kernels_in_use(void);

@@ -27,4 +27,8 @@ const sp_kernels TABLE(NAME) = {
     .exponentials = exponentials,
     .probabilities = probabilities,
     .gates = gates,
+    .logistic_sums = logistic_sums,
+    .logistic_move = logistic_move,
+    .falls = falls,
+    .score_gradient = score_gradient,
 };
