@@ -360,3 +360,21 @@ def test_scores_step_without_gradient_rests():
     scores, velocity = np.array([1.0, -2.0]), np.zeros(2)
     assert _core.scores_step(scores, np.zeros(2), velocity, 0.0, 1, 0.02) == 0.0
     np.testing.assert_array_equal(scores, [1.0, -2.0])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("costs", [False, True])
+@pytest.mark.parametrize("n", [5, 64, 71, 256])
+def test_however_near_the_search_starts(family, costs, n, rng):
+    """A start near the solution saves exponentials, not digits: constraint, gates and theta as from afar."""
+    scores, temperature = rng.normal(size=n), 0.2
+    cost = rng.uniform(1, 50, size=n) if costs else None
+    weights = np.ones(n) if cost is None else cost
+    budget = 0.3 * weights.sum()
+    far, theta = _core.gates(scores, budget, temperature, family, cost)
+    for distance in (0.0, *np.geomspace(1e-12, 1, 60)):
+        for start in (theta - distance * temperature, theta + distance * temperature):
+            near, found = _core.gates(scores, budget, temperature, family, cost, theta=start)
+            assert abs(weights @ near - budget) <= 1e-12 * weights.sum()
+            np.testing.assert_allclose(near, far, rtol=1e-10, atol=1e-13)
+            assert abs(found - theta) < 1e-11 * temperature * n
