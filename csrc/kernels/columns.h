@@ -2,12 +2,13 @@
 typedef float f4 __attribute__((vector_size(16), may_alias));
 typedef float f4_anywhere __attribute__((vector_size(16), may_alias, aligned(4)));
 
-/* Four floats of each of the rows i, i + 4, i + 8 ... `stride` apart, the last of which stands in for those beyond it. */
+/* Four floats of each of the rows i, i + 4, i + 8 ... `stride` apart; zeros beyond the last. */
 INLINE vec pieces(const float *x, int64_t stride, int i, const int last)
 {
+    static const float nothing[4] = {0};
     const f4_anywhere *p[VECTOR / 4];
     UNROLL for (int q = 0; q < VECTOR / 4; q++)
-        p[q] = (const f4_anywhere *)(x + (i + 4 * q < last ? i + 4 * q : last) * stride);
+        p[q] = (const f4_anywhere *)(i + 4 * q <= last ? x + (i + 4 * q) * stride : nothing);
 #if VECTOR == 16
     const __m256 low = _mm256_insertf128_ps(_mm256_castps128_ps256(*p[0]), *p[1], 1);
     return _mm512_insertf32x4(_mm512_insertf32x4(_mm512_castps256_ps512(low), *p[2], 2), *p[3], 3);
@@ -52,15 +53,25 @@ INLINE void all_columns(int n, const float *x, int64_t stride, const int last, f
 
 static void columns(int rows, int n, const float *x, int64_t stride, float *out, int64_t out_row)
 {
-    for (int r = 0; r < rows; r += VECTOR, x += VECTOR * stride, out += VECTOR) {
+    const int padded = (rows + SP_PAD - 1) / SP_PAD * SP_PAD;
+    for (int r = 0; r < padded; r += VECTOR, x += VECTOR * stride, out += VECTOR) {
         const int last = rows - r - 1;
         if (n < 4)
             for (int i = 0; i < VECTOR; i++)
                 for (int j = 0; j < n; j++)
-                    out[j * out_row + i] = x[(i < last ? i : last) * stride + j];
+                    out[j * out_row + i] = i <= last ? x[i * stride + j] : 0;
         else if (last >= VECTOR - 1)
             all_columns(n, x, stride, VECTOR - 1, out, out_row);
         else
             all_columns(n, x, stride, last, out, out_row);
     }
+}
+
+static void fold(int rows, int cols, int panel, const float *g, const float *w, float *v, float *vt, int64_t vt_row)
+{
+    for (int64_t i = 0; g && i < rows; i++)
+        for (int64_t at = i * panel; at < (i + 1) * panel; at += VECTOR)
+            STORE(v + at, g[i] * LOAD(w + at));
+    if (vt)
+        columns(rows, cols, g ? v : w, panel, vt, vt_row);
 }

@@ -74,90 +74,120 @@ static double gates(sp_family family, int n, const double *score, const double *
     return sum_lanes_d(total);
 }
 
-/* Up to eight numbers, zeros beyond them. */
-INLINE d8 some(const double *p, int n)
+/* Sums along loops live in native vectors, eight doubles in PARTS of them: so every build fuses the same operations. */
+enum { PARTS = 16 / VECTOR, PART = VECTOR / 2 };
+typedef double dvec __attribute__((vector_size(8 * (VECTOR / 2)), may_alias, aligned(8)));
+typedef int64_t lvec __attribute__((vector_size(8 * (VECTOR / 2)), may_alias));
+
+#define DVEC(p) (*(dvec *)(p))
+#define CDVEC(p) (*(const dvec *)(p))
+
+/* p, or if fewer than eight numbers are left a copy with zeros beyond them. */
+INLINE const double *eight(const double *p, int left, double few[8])
 {
-    if (n >= 8)
-        return CD8(p);
-    d8 x = {0};
-    for (int k = 0; k < n; k++)
-        x[k] = p[k];
-    return x;
+    if (left >= 8)
+        return p;
+    for (int k = 0; k < 8; k++)
+        few[k] = k < left ? p[k] : 0;
+    return few;
 }
 
-INLINE void put(double *p, int n, d8 x)
+INLINE double sum_parts(const dvec sum[PARTS])
 {
-    if (n >= 8)
-        *(d8 *)p = x;
-    else
-        for (int k = 0; k < n; k++)
-            p[k] = x[k];
+    double lanes[8];
+    UNROLL for (int p = 0; p < PARTS; p++)
+        DVEC(lanes + p * PART) = sum[p];
+    return sum_lanes_d(CD8(lanes));
+}
+
+INLINE dvec slopes(sp_family family, dvec g)
+{
+    const lvec low = g < 0.5;
+    if (family == SP_LOGISTIC)
+        return g * (1.0 - g);
+    return (dvec)((low & (lvec)g) | (~low & (lvec)(1.0 - g)));
 }
 
 static void logistic_sums(int n, const double *gate, const double *cost, double sum[4])
 {
-    d8 s[4] = {{0}};
+    dvec s[4][PARTS] = {{{0}}};
+    double few[2][8], ones[8] = {1, 1, 1, 1, 1, 1, 1, 1};
     for (int i = 0; i < n; i += 8) { /* a gate of zero adds nothing */
-        const d8 g = some(gate + i, n - i), q = g * (1.0 - g), bend = 1.0 - 2.0 * g;
-        d8 cq = q;
-        if (cost)
-            cq *= some(cost + i, n - i);
-        s[0] += cq;
-        s[1] += cq * bend;
-        s[2] += cq * (1.0 - 6.0 * q);
-        s[3] += cq * bend * (1.0 - 12.0 * q);
+        const double *gates = eight(gate + i, n - i, few[0]);
+        const double *costs = cost ? eight(cost + i, n - i, few[1]) : ones;
+        UNROLL for (int p = 0; p < PARTS; p++) {
+            const dvec g = CDVEC(gates + p * PART), c = CDVEC(costs + p * PART);
+            const dvec q = g * (1.0 - g), bend = 1.0 - 2.0 * g;
+            s[0][p] += c * q;
+            s[1][p] += c * (q * bend);
+            s[2][p] += c * (q * (1.0 - 6.0 * q));
+            s[3][p] += c * (q * bend * (1.0 - 12.0 * q));
+        }
     }
     for (int k = 0; k < 4; k++)
-        sum[k] = sum_lanes_d(s[k]);
+        sum[k] = sum_parts(s[k]);
 }
 
 static void logistic_move(int n, double *gate, double step)
 {
+    const double half = step / 2, third = step / 3, quarter = step / 4;
+    double few[8];
     for (int i = 0; i < n; i += 8) {
-        const d8 g = some(gate + i, n - i), q = g * (1.0 - g), bend = 1.0 - 2.0 * g;
-        const d8 third = (1.0 - 6.0 * q) - bend * (1.0 - 12.0 * q) * (step / 4);
-        put(gate + i, n - i, g - q * step * (1.0 - (step / 2) * (bend - third * (step / 3))));
+        const double *from = eight(gate + i, n - i, few);
+        double *to = n - i < 8 ? few : gate + i;
+        UNROLL for (int p = 0; p < PARTS; p++) {
+            const dvec g = CDVEC(from + p * PART), q = g * (1.0 - g), bend = 1.0 - 2.0 * g;
+            const dvec bend_3 = (1.0 - 6.0 * q) - quarter * (bend * (1.0 - 12.0 * q));
+            const dvec bend_2 = bend - third * bend_3;
+            DVEC(to + p * PART) = g - step * (q * (1.0 - half * bend_2));
+        }
+        for (int k = 0; n - i < 8 && k < n - i; k++)
+            gate[i + k] = few[k];
     }
-}
-
-INLINE d8 slope_at(sp_family family, d8 g)
-{
-    d8 d = g * (1.0 - g);
-    if (family == SP_LAPLACE)
-        d = choose_d(g < 0.5, g, 1.0 - g);
-    return d;
 }
 
 static void falls(sp_family family, int n, const double *gate, const double *cost, const double *score,
                   const double *next, double sum[3])
 {
-    d8 s[3] = {{0}};
+    dvec s[3][PARTS] = {{{0}}};
+    double few[4][8], ones[8] = {1, 1, 1, 1, 1, 1, 1, 1};
     for (int i = 0; i < n; i += 8) {
-        d8 d = slope_at(family, some(gate + i, n - i));
-        if (cost)
-            d *= some(cost + i, n - i);
-        s[0] += d;
-        s[1] += d * some(score + i, n - i);
-        s[2] += d * some(next + i, n - i);
+        const double *gates = eight(gate + i, n - i, few[0]), *before = eight(score + i, n - i, few[1]);
+        const double *now = eight(next + i, n - i, few[2]);
+        const double *costs = cost ? eight(cost + i, n - i, few[3]) : ones;
+        UNROLL for (int p = 0; p < PARTS; p++) {
+            const dvec c = CDVEC(costs + p * PART), d = slopes(family, CDVEC(gates + p * PART));
+            s[0][p] += c * d;
+            s[1][p] += c * (d * CDVEC(before + p * PART));
+            s[2][p] += c * (d * CDVEC(now + p * PART));
+        }
     }
     for (int k = 0; k < 3; k++)
-        sum[k] = sum_lanes_d(s[k]);
+        sum[k] = sum_parts(s[k]);
 }
 
 static void score_gradient(sp_family family, int n, const double *gate, double temperature, const double *u,
                            double *dscore)
 {
-    const double inverse = 1 / temperature;
-    d8 fall = {0}, up = {0};
+    dvec s[2][PARTS] = {{{0}}};
+    double few[2][8];
     for (int i = 0; i < n; i += 8) {
-        const d8 d = slope_at(family, some(gate + i, n - i));
-        put(dscore + i, n - i, d);
-        fall += d; /* zero for the gates of zero beyond the last */
-        up += d * some(u + i, n - i);
+        const double *gates = eight(gate + i, n - i, few[0]), *us = eight(u + i, n - i, few[1]);
+        UNROLL for (int p = 0; p < PARTS; p++) {
+            const dvec d = slopes(family, CDVEC(gates + p * PART));
+            s[0][p] += d;
+            s[1][p] += d * CDVEC(us + p * PART);
+        }
     }
-    const double all = sum_lanes_d(fall), mu = all > 0 ? sum_lanes_d(up) / all : 0;
-    for (int i = 0; i < n; i += 8)
-        put(dscore + i, n - i, some(dscore + i, n - i) * inverse * (some(u + i, n - i) - mu));
+    const double fall = sum_parts(s[0]), mu = fall > 0 ? sum_parts(s[1]) / fall : 0, inverse = 1 / temperature;
+    for (int i = 0; i < n; i += 8) {
+        const double *gates = eight(gate + i, n - i, few[0]), *us = eight(u + i, n - i, few[1]);
+        double *to = n - i < 8 ? few[0] : dscore + i;
+        UNROLL for (int p = 0; p < PARTS; p++)
+            DVEC(to + p * PART) = slopes(family, CDVEC(gates + p * PART)) * ((CDVEC(us + p * PART) - mu) * inverse);
+        for (int k = 0; n - i < 8 && k < n - i; k++)
+            dscore[i + k] = few[0][k];
+    }
 }
 
 static void probabilities(int64_t n, const float *z, double *p)

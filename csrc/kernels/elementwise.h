@@ -186,56 +186,6 @@ static void gather(int rows, int n, const float *x, const int32_t *order, float 
     }
 }
 
-/* Blocks off the diagonal change places: half x half of them within every 2 half x 2 half. */
-INLINE void swap_blocks(const int half, f16 r[16])
-{
-    i16 low, high;
-    UNROLL for (int k = 0; k < 16; k++) {
-        low[k] = k & half ? 16 + (k ^ half) : k;
-        high[k] = k & half ? 16 + k : k ^ half;
-    }
-    UNROLL for (int k = 0; k < 16; k++)
-        if (!(k & half)) {
-            const f16 x = r[k], y = r[k | half];
-            r[k] = shuffle(x, y, low);
-            r[k | half] = shuffle(x, y, high);
-        }
-}
-
-INLINE void transpose(f16 r[16])
-{
-    swap_blocks(1, r);
-    swap_blocks(2, r);
-    swap_blocks(4, r);
-    swap_blocks(8, r);
-}
-
-static void fold(int rows, int cols, int panel, const float *g, const float *restrict w, float *v, float *restrict vt,
-                 int64_t vt_row)
-{
-    for (int i = 0; i < rows; i += 16) {
-        const int n = rows - i < 16 ? rows - i : 16;
-        for (int j = 0; j < panel; j += 16) {
-            f16 r[16];
-            UNROLL for (int k = 0; k < 16; k++) {
-                const int64_t at = (int64_t)(i + k) * panel + j;
-                r[k] = k < n ? CF16(w + at) : (f16){0};
-                if (g && k < n) {
-                    r[k] *= g[i + k];
-                    F16(v + at) = r[k];
-                }
-            }
-            if (!vt)
-                continue;
-            transpose(r);
-            const int m = cols - j < 16 ? cols - j : 16;
-            UNROLL for (int k = 0; k < 16; k++)
-                if (k < m)
-                    F16(vt + (int64_t)(j + k) * vt_row + i) = r[k];
-        }
-    }
-}
-
 static void adam(int64_t n, float *restrict w, const float *restrict grad, float *restrict m, float *restrict v,
                  float keep, const float *restrict c)
 {

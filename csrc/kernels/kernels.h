@@ -69,7 +69,7 @@ struct sp_kernels {
     /* out[r] = x[order[r]], rows of n floats; stride of out. */
     void (*gather)(int rows, int n, const float *x, const int32_t *order, float *out, int64_t stride);
 
-    /* out[j][r] = x[r][j], n columns to rows of out; the last row again up to a multiple of the vector. */
+    /* out[j][r] = x[r][j], n columns to rows of out, which end in zeros up to a multiple of SP_PAD. */
     void (*columns)(int rows, int n, const float *x, int64_t stride, float *out, int64_t out_row);
 
     /* out (n) [+]= column sums of d (rows, n). */
