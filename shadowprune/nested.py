@@ -3,8 +3,8 @@
 The scores of the shadow order all nodes, so that the networks of the K best nodes are nested. They are
 trained together (csrc/path.c has the equations):
 
-1. With soft gates. Every step passes over its rows with all nodes open, under the smallest budget there is
-   yet, and under one drawn between the two, log-uniformly. The smallest falls by the same factor in every
+1. With soft gates. Every step passes over its rows with all nodes open, under the smallest budget there
+   is yet, and under one drawn above it, log-uniformly. The smallest falls by the same factor in every
    step, so that the order of the nodes can settle at every size.
 2. Then the order is fixed, and the node counts are cut into bands. The topmost goes on with the whole
    network, all nodes open and a count drawn from the band in every step. Each band below copies the nodes
@@ -35,11 +35,11 @@ from .training import F32, History, Settings, diverged, learning_rates, live_wei
 
 Order = NDArray[np.int32]
 
-N_KNOTS = 12  # node counts, equally far apart in their logarithm, at which corrections stand and bands end
+N_KNOTS = 9  # node counts, equally far apart in their logarithm, at which corrections stand and bands end
 TOPMOST = 0.35  # of the nodes: where the topmost band begins
 MAIN = 0.8  # part of the epochs for the whole network
 SOFT = 0.7  # part of these with soft gates
-FALL = 0.8  # part of these during which the smallest budget falls
+FALL = 0.6  # part of these during which the smallest budget falls
 LEARNS_AS = 0.44  # the whole network learns at the rate of one that keeps this part of the nodes
 
 
@@ -343,13 +343,15 @@ class _Nested:
     ) -> NDArray[np.float64]:  # fmt: skip
         s, part, n = self.settings, steps / self.n_steps, self.knots[-1]
         rate = learning_rates(s.learning_rate, steps, self.n_steps)
-        low = self._smallest(part)
-        drawn = low * (n / low) ** rng.random(len(steps))
-        if self.rank is not None:
-            drawn = np.rint(drawn)
-            if not self.lowest:
-                low = np.full(len(steps), float(n))  # no pass: it is the largest of the band below
-        budgets = np.stack([low, drawn], axis=1)
+        low, none = self._smallest(part), np.full(len(steps), float(n))  # all nodes are no pass of their own
+        above = rng.random(len(steps))
+        if self.lowest:  # elsewhere the smallest is the largest of the band below
+            above = np.maximum(2 * above - 1, 0)
+        drawn = low * (n / low) ** above
+        if self.rank is None:  # two budgets near all nodes say the same
+            budgets = np.stack([low, np.where(low > n / 2, none, drawn)], axis=1)
+        else:
+            budgets = np.stack([none, np.rint(drawn)], axis=1)
         try:
             losses = self.trainer.run(
                 x, target, weight, rows, rate, np.full(len(steps), self.decay, np.float32), budgets,
