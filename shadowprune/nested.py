@@ -284,7 +284,8 @@ class _Nested:
             _Nested.within(self.shared, low, high, replace(self.settings, learning_rate=rate), n_rows)
             for (low, high), rate in zip(pairwise(edges), rates, strict=True)
         ]
-        (bands or [self])[0].lowest = True
+        if bands:
+            bands[0].lowest = True
         return bands
 
     @classmethod
@@ -302,7 +303,8 @@ class _Nested:
         keep = np.concatenate(whole.keep(high))
         shadow = ShadowNetwork(network, low, random_state=0)
         made._set_path(shadow.groups[0])
-        made._freeze(whole.rank[keep[network.widths[0] :]])
+        made.rank = whole.rank[keep[network.widths[0] :]]
+        made.trainer.freeze(made.rank)
         (gain, shift), (to_gain, to_shift) = whole.correction(low), whole.correction(high)
         outputs = np.ones(network.widths[-1], np.bool_)
         made.trainer.set_corrections(
@@ -315,10 +317,6 @@ class _Nested:
         self.group = group
         self.trainer.set_shadow([(group.index, group.scores, None, group.rate)])
         self.trainer.set_path(np.array(self.knots, float), 3)
-
-    def _freeze(self, rank: Order) -> None:
-        self.rank = rank
-        self.trainer.freeze(rank)
 
     def epoch(self, x: F32, target: F32, weight: F32 | None, rng: np.random.Generator) -> float:
         """One pass over the rows, in two pieces where the order becomes fixed inside it; mean loss."""
@@ -380,10 +378,12 @@ class _Nested:
         """Nodes come and go in the order of their scores from now on; their ranks."""
         if self.rank is None:
             rank = _ranks(self.trainer.get_shadow()[0], self.layer)
-            self._freeze(rank)
-            self.rank = rank[self._best_first(rank)]
-            self.shared = self.band()
+            self.trainer.freeze(rank)
+            rank = rank[self._best_first(rank)]
+            self.shared = self._band(rank)
             self.low = max([k for k in self.knots if k <= TOPMOST * self.knots[-1]], default=self.knots[0])
+            self.lowest = self.low == self.knots[0]
+            self.rank = rank  # last: a Ctrl-C before this line finds the order open, and fixes it again
         return self.rank
 
     def _best_first(self, key: NDArray[Any]) -> NDArray[np.int32]:
@@ -396,7 +396,9 @@ class _Nested:
 
     def band(self) -> Band:
         """The networks as they stand."""
-        rank = self.fix_order()
+        return self._band(self.fix_order())
+
+    def _band(self, rank: Order) -> Band:
         network = self.network.copy()
         network.params[:] = self.trainer.get_state()[0]
         gain, shift = self.trainer.get_corrections()

@@ -10,8 +10,9 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
-from shadowprune import ShadowClassifier, ShadowPath, nested
+from shadowprune import Network, ShadowClassifier, ShadowPath, nested
 from shadowprune.metrics import background_rejection
+from shadowprune.training import Settings
 
 
 @pytest.fixture(scope="module")
@@ -254,6 +255,38 @@ def test_ctrl_c_leaves_usable_networks(rows, monkeypatch):
             path.fit(X, y)
         assert warned[0].filename == __file__
         assert [path.at(n).n_nodes_ for n in (3, 11, 24)] == [3, 11, 24]
+
+
+def test_ctrl_c_while_the_order_is_fixed(rows, monkeypatch):
+    """Between one line and the next: whatever was done by then is done again."""
+    for name in ("_best_first", "_band"):
+        method, stopped = getattr(nested._Nested, name), []
+
+        def stop(self, rank, method=method, stopped=stopped):
+            found = method(self, rank)
+            if not stopped and rank.dtype == np.int32:  # not the scores of an epoch before
+                stopped.append(1)
+                raise KeyboardInterrupt
+            return found
+
+        with monkeypatch.context() as patch:
+            patch.setattr(nested._Nested, name, stop)
+            path = ShadowPath((16, 8), n_nodes_min=3, max_iter=6, random_state=0)
+            with pytest.warns(RuntimeWarning, match="training interrupted"):
+                path.fit(*rows)
+        assert [path.at(n).n_nodes_ for n in (3, 11, 24)] == [3, 11, 24]
+
+
+def test_no_bands_below_the_whole_network():
+    """The smallest has the share of the passes that it has at the bottom of the bands."""
+    network, settings = Network((4, 6, 1), random_state=0), Settings("binary_crossentropy", 2, 32, 0.01, None)
+    for smallest, is_lowest in ((4, True), (1, False)):
+        whole = nested._Nested.over(network, smallest, settings, np.random.default_rng(0), 100)
+        whole.fix_order()
+        assert whole.lowest == is_lowest
+        bands = whole.below(100, lambda kept: 0.01)
+        assert [band.lowest for band in bands] == [not is_lowest, *[False] * (len(bands) - 1)][: len(bands)]
+        assert bool(bands) != is_lowest
 
 
 def test_one_epoch_and_few_counts(rows):
