@@ -58,8 +58,8 @@ PARAMETERS = """hidden_layer_sizes : int or sequence of int, default=(64, 64, 64
         Rows per step. "auto" is a power of two between 32 and 512 that follows the number of rows.
     learning_rate_init : float or "auto", default="auto"
         Largest learning rate; it rises over the first 3 % of the steps and falls to zero as a cosine.
-        "auto" is 0.005 at 512 rows per step; it goes with the square root of the batch and against that of
-        the part of the nodes that is kept, up to three times as much.
+        "auto" is 0.005, more with the square root of a batch above 512 rows, and goes against that of the
+        part of the nodes that is kept, up to three times as much.
     max_iter : int or "auto", default="auto"
         Epochs. "auto" is 30, or as many as make 3,000 steps.
     early_stopping : bool, default=False

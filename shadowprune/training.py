@@ -82,10 +82,10 @@ def live_weight_decay(n_weights: float, largest: float = 1.0) -> float:
 def usual_learning_rate(batch_size: int, kept: float) -> float:
     """Largest learning rate for steps of so many rows, of a network that keeps this part of its nodes.
 
-    0.005 at 512 rows; it goes with the root of the batch, and against that of the part kept, up to three
-    times as much: a small network that comes out of a large one gains from it (docs/method.md).
+    0.005, and more for more than 512 rows, with their root; it goes against the root of the part kept, up to
+    three times as much: a small network that comes out of a large one gains from it (docs/method.md).
     """
-    return 5e-3 * math.sqrt(batch_size / 512) * min(3.0, 1 / math.sqrt(kept))
+    return 5e-3 * max(1.0, math.sqrt(batch_size / 512)) * min(3.0, 1 / math.sqrt(kept))
 
 
 def learning_rates(peak: float, steps: NDArray[Any], n_steps: int) -> F32:

@@ -241,7 +241,7 @@ def test_scan(tmp_path, capsys, npz):
     ]
     assert cli.main([*arguments, "--out", str(tmp_path / "scan"), "--no-progress", "--jobs", "1"]) == 0
     text = capsys.readouterr().out
-    assert "40" not in text.split("\n")[1] and "50 %" in text and "33.3 %" in text
+    assert "40" not in text.split("\n")[1].split() and "50 %" in text and "33.3 %" in text
     names = {p.name for p in (tmp_path / "scan").iterdir()}
     assert names == {"scan.csv", "scan.png", "scan.pdf", "model_6.npz", "model_4.npz"}
 

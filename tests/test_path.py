@@ -114,11 +114,11 @@ def test_several_classes_weights_and_names():
 def test_smallest_against_a_scan(path, rows):
     X, y = rows
     sizes = np.arange(4, 45)
-    passing = [1 / background_rejection(y, path.at(int(n)).decision_function(X), 0.8) for n in sizes]
+    passing = [1 / background_rejection(y, path.at(int(n)).decision_function(X), 0.9) for n in sizes]
     smooth = IsotonicRegression(increasing=False).fit_transform(sizes, passing)
     target = 1 / smooth[20]
     wanted = int(sizes[np.argmax(smooth <= smooth[20])])
-    assert path.smallest(rejection=target * (1 - 1e-9), efficiency=0.8, X=X, y=y).n_nodes_ == wanted
+    assert path.smallest(rejection=target * (1 - 1e-9), efficiency=0.9, X=X, y=y).n_nodes_ == wanted
     accuracy = [path.at(int(n)).score(X, y) for n in sizes]
     smooth = IsotonicRegression().fit_transform(sizes, accuracy)
     wanted = int(sizes[np.argmax(smooth >= smooth[15])])

@@ -100,7 +100,9 @@ def test_a_training_that_shrinks_finds_the_same_network(monkeypatch, arguments):
         return once(self, keep)
 
     monkeypatch.setattr(training._Run, "_reduced", counted)
-    make = lambda: sp.ShadowClassifier((24, 24), random_state=0, max_iter=40, **arguments)  # noqa: E731
+    make = lambda: sp.ShadowClassifier(  # noqa: E731
+        (24, 24), random_state=0, max_iter=40, learning_rate_init=1.25e-3, **arguments
+    )
     shrinking = make().fit(X, y)
     assert len(dropped) > 2  # before the hard finish too
     monkeypatch.setattr(_constraints, "CLOSED", 0.0)
