@@ -162,8 +162,8 @@ METHODS: dict[str, Method] = {
 }
 
 CHECK: dict[str, Method] = {
-    "ours": Method(partial(train_prune_finetune, criterion="Taylor", normalise=False)),
-    "PyTorch": Method(partial(train_prune_finetune, criterion="Taylor", normalise=False, fit=fit_torch)),
+    "ours": Method(partial(train_prune_finetune, criterion="L2", per_layer=True)),
+    "PyTorch": Method(partial(train_prune_finetune, criterion="L2", per_layer=True, fit=fit_torch)),
     "PDP of PQuantML": Method(pdp),  # left out where it is not installed
 }
 

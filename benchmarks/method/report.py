@@ -175,6 +175,7 @@ def cost_table(found: Results) -> list[str]:
         rows.append([name, str(seeds), hit, miss, seconds, str(extra), layout])
     heads = [
         "",
+        "seeds",
         "count hit by itself",
         "largest miss",
         "seconds, most to fewest nodes",
@@ -214,14 +215,14 @@ def check_section(documents: Documents) -> list[str]:
     found = Results("jets", records, list(CHECK))
     return [
         "## Trained by PyTorch, and PQuantML", "",
-        "*Taylor one cut*, untuned, with our C core and with PyTorch's fused AdamW; the same initial "
+        "*L2 per layer one cut*, untuned, with our C core and with PyTorch's fused AdamW; the same initial "
         "weights, other "
         "orders of rows. And PQuantML 0.1.0: its PDP with `structured_pruning` is what takes whole nodes "
         "off. It "
         "masks rows of weights, so that biases stay and a dead node gives a constant (added here to the next "
         "layer's biases); the count is a result, not a setting; a last layer with one output must be "
         "excluded. It "
-        "had two thirds of the epochs, the cut to the exact count and the last third are ours; three seeds, "
+        "had two thirds of the epochs, the cut to the exact count and the last third are ours; "
         "untuned.", "",
         *main_table(found), *cost_table(found),
     ]  # fmt: skip
