@@ -151,7 +151,8 @@ def rejection_table(found: Results) -> list[str]:
             at = [found.values(m, n, column) for column in ("rejection_50", "rejection_70")]
             means = ["–" if not v else f"{np.mean(list(v.values())):.0f}" for v in at]
             errors = ["–" if len(v) < 2 else f"{error(v.values()):.0f}" for v in at]
-            cells.append(f"{means[0]} ± {errors[0]} / {means[1]} ± {errors[1]}")
+            whole = f"{means[0]} ± {errors[0]} / {means[1]} ± {errors[1]}"
+            cells.append(whole if any(at) else "–")
         rows.append([m, *cells])
     return markdown(["", *(str(n) for n in found.nodes)], rows)
 
