@@ -347,7 +347,7 @@ class _Nested:
             above = np.maximum(2 * above - 1, 0)
         drawn = low * (n / low) ** above
         if self.rank is None:  # two budgets near all nodes say the same
-            budgets = np.stack([low, np.where(low > n / 2, none, drawn)], axis=1)
+            budgets = np.stack([low, np.where(low > TOPMOST * n, none, drawn)], axis=1)
         else:
             budgets = np.stack([none, np.rint(drawn)], axis=1)
         try:

@@ -30,7 +30,7 @@ def arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("parts", nargs="*", metavar="PART", help=f"of {', '.join(TABLES)}; all by default")
     add("--samples", nargs="+", metavar="SAMPLE", help="by default all, generated with --sample")
-    add("--sample", metavar="FILE", help="generated jets: generate(FILE, 300_000, seed=2)")
+    add("--sample", nargs="+", default=[], metavar="FILE", help="of generated jets, taken together")
     add("--methods", nargs="+", metavar="METHOD", help="by name")
     add("--fractions", type=float, nargs="+", help="of the hidden nodes, to keep")
     add("--seeds", type=int, default=study.SEEDS)
@@ -62,7 +62,7 @@ def main() -> None:
             plan = study.Plan(
                 sample, [m for m in options.methods or TABLES[table] if m in TABLES[table] and available(m)],
                 options.fractions or fractions, options.seeds, table, tuned,
-                options.quick, options.sample if sample == "generated" else None,
+                options.quick, tuple(options.sample) if sample == "generated" else (),
             )  # fmt: skip
             study.study(plan, options.out / report.FOLDER, workers(options.jobs))
     if not options.no_page:

@@ -78,7 +78,7 @@ def measure(sample: str) -> str:
 
 
 @lru_cache(maxsize=2)
-def _parts(name: str, file: str | None) -> tuple[NDArray[Any], ...]:
+def _parts(name: str, files: tuple[str, ...]) -> tuple[NDArray[Any], ...]:
     """X, y to train on and X, y to test on, as they come."""
     if name in REPEATED:
         X, y = getattr(sklearn_datasets, f"load_{name.replace(' ', '_')}")(return_X_y=True)
@@ -91,13 +91,17 @@ def _parts(name: str, file: str | None) -> tuple[NDArray[Any], ...]:
     parts: list[NDArray[Any]] = []
     for subset in ("train", "test"):
         if name == "generated":
-            if file is None:
+            if not files:
                 raise ValueError(
                     "the generated sample needs --sample FILE, written by `shadowprune generate`"
                 )
-            jets = load_generated(file, subset=subset)
-        else:
-            jets = load_hbb(subset=subset)
+            made = [load_generated(file, subset=subset) for file in files]
+            parts += [
+                np.concatenate([one.data for one in made]),
+                np.concatenate([one.target for one in made]),
+            ]
+            continue
+        jets = load_hbb(subset=subset)
         if name == "flavour":
             # light, charm, one b, two b's of a gluon, Higgs; rows come in random order, the first are kept
             y = np.where(jets.target == 1, 4, jets.flavour)
@@ -108,7 +112,7 @@ def _parts(name: str, file: str | None) -> tuple[NDArray[Any], ...]:
     return tuple(parts)
 
 
-def load(name: str, seed: int, validation: bool, quick: bool = False, file: str | None = None) -> Data:
+def load(name: str, seed: int, validation: bool, quick: bool = False, files: tuple[str, ...] = ()) -> Data:
     """Rows of a sample: to train and to test on, or the rows to train on cut 3 : 1, no test row among them.
 
     Parameters
@@ -121,20 +125,20 @@ def load(name: str, seed: int, validation: bool, quick: bool = False, file: str 
         Score on a quarter of the training rows.
     quick : bool
         Few rows and epochs, to see that everything works.
-    file : str, optional
-        Of the generated sample.
+    files : tuple of str
+        Of the generated sample, taken together.
 
     Returns
     -------
     Data
         The same object for the same rows, so that what was trained on them can be found again.
     """
-    return _load(name, seed if name in REPEATED else 0, validation, quick, file)
+    return _load(name, seed if name in REPEATED else 0, validation, quick, files)
 
 
 @lru_cache(maxsize=4)
-def _load(name: str, seed: int, validation: bool, quick: bool, file: str | None) -> Data:
-    X, y, X_score, y_score = _parts(name, file)
+def _load(name: str, seed: int, validation: bool, quick: bool, files: tuple[str, ...]) -> Data:
+    X, y, X_score, y_score = _parts(name, files)
     if name in REPEATED:
         X, X_score, y, y_score = train_test_split(X, y, test_size=0.25, stratify=y, random_state=seed)
     if quick:

@@ -48,7 +48,7 @@ class Plan:
     table: str = "methods"
     tuned: Sequence[float] = TUNED
     quick: bool = False
-    file: str | None = None
+    files: tuple[str, ...] = ()
 
     def counts(self) -> list[int]:
         """Hidden nodes of each budget, the most first."""
@@ -115,7 +115,7 @@ def write(path: Path, methods: Sequence[str], records: Iterable[Record]) -> None
 
 def run(plan: Plan, job: Job) -> list[Record]:
     """Train and score; called in a process of its own, which keeps what jobs have in common."""
-    data = samples.load(plan.sample, job.seed, job.stage == "validation", plan.quick, plan.file)
+    data = samples.load(plan.sample, job.seed, job.stage == "validation", plan.quick, plan.files)
     found = []
     for nodes, option in job.runs:
         network, seconds, own = plan.table_of()[job.method].train(data, nodes, job.seed, **option_of(option))
