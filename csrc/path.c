@@ -102,24 +102,27 @@ void sp_trainer_freeze(sp_trainer *trainer, const int32_t *rank)
     trainer->path->frozen = true;
 }
 
+/* Corrections into the path or out of it, gains and shifts of a knot one after the other there. */
+static void copy_corrections(const sp_path *path, float *gain, float *shift, bool in)
+{
+    float *inside = path->value;
+    for (int k = 0; k < path->n_knots; k++)
+        for (int side = 0; side < 2; side++) {
+            const int n = side ? path->n_nodes : path->n_gates;
+            float *outside = (side ? shift : gain) + (int64_t)k * n;
+            memcpy(in ? inside : outside, in ? outside : inside, 4 * (size_t)n);
+            inside += n;
+        }
+}
+
 void sp_trainer_set_corrections(sp_trainer *trainer, const float *gain, const float *shift)
 {
-    sp_path *path = trainer->path;
-    for (int k = 0; k < path->n_knots; k++) {
-        float *to = path->value + (int64_t)k * (path->n_gates + path->n_nodes);
-        memcpy(to, gain + (int64_t)k * path->n_gates, 4 * (size_t)path->n_gates);
-        memcpy(to + path->n_gates, shift + (int64_t)k * path->n_nodes, 4 * (size_t)path->n_nodes);
-    }
+    copy_corrections(trainer->path, (float *)gain, (float *)shift, true);
 }
 
 void sp_trainer_get_corrections(const sp_trainer *trainer, float *gain, float *shift)
 {
-    const sp_path *path = trainer->path;
-    for (int k = 0; k < path->n_knots; k++) {
-        const float *from = path->value + (int64_t)k * (path->n_gates + path->n_nodes);
-        memcpy(gain + (int64_t)k * path->n_gates, from, 4 * (size_t)path->n_gates);
-        memcpy(shift + (int64_t)k * path->n_nodes, from + path->n_gates, 4 * (size_t)path->n_nodes);
-    }
+    copy_corrections(trainer->path, gain, shift, false);
 }
 
 /* --- One pass ---------------------------------------------------------------------------------------------------- */

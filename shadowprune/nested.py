@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -31,7 +30,7 @@ from numpy.typing import NDArray
 from . import _core
 from .network import Network
 from .shadow import Group, ShadowNetwork
-from .training import F32, History, Settings, diverged, learning_rates, live_weight_decay
+from .training import F32, History, Settings, live_weight_decay, new_trainer, run_steps
 
 Order = NDArray[np.int32]
 
@@ -69,13 +68,8 @@ class Band:
 
     def correction(self, n_nodes: int) -> tuple[F32, F32]:
         """Gain and shift at a node count: linear in its logarithm."""
-        above = np.zeros(len(self.knots))
-        x = np.log(np.clip(n_nodes, self.knots[0], self.knots[-1]))
-        at = min(bisect_right(np.log(self.knots), x) - 1, len(self.knots) - 2)
-        low, high = np.log(self.knots[at]), np.log(self.knots[at + 1])
-        above[at + 1] = (x - low) / (high - low)
-        above[at] = 1 - above[at + 1]
-        part = above[:-1].astype(np.float32)
+        hats = np.eye(len(self.knots))[:-1]  # one at a knot, zero at the others
+        part = np.array([np.interp(np.log(n_nodes), np.log(self.knots), hat) for hat in hats], np.float32)
         return part @ self.gain, part @ self.shift
 
     def corrected(self, n_nodes: int) -> Network:
@@ -103,11 +97,6 @@ class Family:
     """Networks of every node count from the smallest to all, in bands one above the other."""
 
     bands: tuple[Band, ...]
-
-    @property
-    def smallest(self) -> int:
-        """Nodes of the smallest network."""
-        return self.bands[0].knots[0]
 
     @property
     def whole(self) -> Band:
@@ -250,12 +239,7 @@ class _Nested:
         self.low = knots[0]  # smallest budget there will be
         self.lowest = False  # of the bands
         self.layer = np.repeat(np.arange(1, len(network.widths) - 1, dtype=np.int32), network.widths[1:-1])
-        self.trainer = _core.Trainer(
-            network.widths, network.activation, settings.loss, settings.optimizer, settings.batch_size,
-            threads=settings.threads,
-        )  # fmt: skip
-        zeros = np.zeros_like(network.params)
-        self.trainer.set_state(network.params, zeros, zeros, 0)
+        self.trainer = new_trainer(network, settings)
 
     @classmethod
     def over(
@@ -339,8 +323,7 @@ class _Nested:
         self, x: F32, target: F32, weight: F32 | None, rows: Order, steps: NDArray[np.int64],
         rng: np.random.Generator,
     ) -> NDArray[np.float64]:  # fmt: skip
-        s, part, n = self.settings, steps / self.n_steps, self.knots[-1]
-        rate = learning_rates(s.learning_rate, steps, self.n_steps)
+        part, n = steps / self.n_steps, self.knots[-1]
         low, none = self._smallest(part), np.full(len(steps), float(n))  # all nodes are no pass of their own
         above = rng.random(len(steps))
         if self.lowest:  # elsewhere the smallest is the largest of the band below
@@ -350,16 +333,10 @@ class _Nested:
             budgets = np.stack([low, np.where(low > TOPMOST * n, none, drawn)], axis=1)
         else:
             budgets = np.stack([none, np.rint(drawn)], axis=1)
-        try:
-            losses = self.trainer.run(
-                x, target, weight, rows, rate, np.full(len(steps), self.decay, np.float32), budgets,
-                self.group.temperature(part)[:, None],
-            )  # fmt: skip
-        except RuntimeError as error:
-            raise diverged(self.step, self.n_steps, s) from error
-        if not np.isfinite(losses).all():
-            raise diverged(self.step, self.n_steps, s)
-        self.last = float(rate[-1])
+        losses, self.last = run_steps(
+            self.trainer, self.settings, (x, target, weight), rows, steps, self.n_steps,
+            np.full(len(steps), self.decay), budgets, self.group.temperature(part)[:, None],
+        )  # fmt: skip
         return losses
 
     def _smallest(self, part: NDArray[Any]) -> NDArray[np.float64]:

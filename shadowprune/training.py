@@ -95,12 +95,41 @@ def learning_rates(peak: float, steps: NDArray[Any], n_steps: int) -> F32:
     return rates
 
 
-def diverged(step: int, n_steps: int, settings: Settings) -> ValueError:
-    """What to raise when the loss is not finite any more."""
-    return ValueError(
-        f"the training diverged near step {step} of {n_steps} (the loss is not finite); lower "
-        f"learning_rate_init, which is {settings.learning_rate:g}, or look for huge values in X or y"
-    )
+def new_trainer(network: Network, settings: Settings) -> _core.Trainer:
+    """A trainer that begins with the parameters of a network."""
+    trainer = _core.Trainer(
+        network.widths, network.activation, settings.loss, settings.optimizer, settings.batch_size,
+        threads=settings.threads,
+    )  # fmt: skip
+    zeros = np.zeros_like(network.params)
+    trainer.set_state(network.params, zeros, zeros, 0)
+    return trainer
+
+
+def run_steps(
+    trainer: _core.Trainer, settings: Settings, data: tuple[F32, F32, F32 | None], rows: NDArray[np.int32],
+    steps: NDArray[Any], n_steps: int, decay: NDArray[np.float64], budgets: NDArray[np.float64] | None,
+    temperatures: NDArray[np.float64] | None,
+) -> tuple[NDArray[np.float64], float]:  # fmt: skip
+    """Some steps of a training over rows of (x, target, weight): their losses, the last learning rate.
+
+    Raises
+    ------
+    ValueError
+        If the training diverges.
+    """
+    rate = learning_rates(settings.learning_rate, steps, n_steps)
+    failure, losses = None, np.empty(0)
+    try:
+        losses = trainer.run(*data, rows, rate, decay.astype(np.float32), budgets, temperatures)
+    except RuntimeError as error:
+        failure = error
+    if failure or not np.isfinite(losses).all():
+        raise ValueError(
+            f"the training diverged near step {steps[0]} of {n_steps} (the loss is not finite); lower "
+            f"learning_rate_init, which is {settings.learning_rate:g}, or look for huge values in X or y"
+        ) from failure
+    return losses, float(rate[-1])
 
 
 def train(
@@ -203,12 +232,7 @@ class _Run:
         self.finish = max(1, round(STAGE * self.n_steps)) if self.first_stage else 0
         self.step = 0
         self.last = (0.0, 0.0)  # learning rate and weight decay of the last step
-        self.trainer = _core.Trainer(
-            network.widths, network.activation, settings.loss, settings.optimizer, settings.batch_size,
-            threads=settings.threads,
-        )  # fmt: skip
-        zeros = np.zeros_like(network.params)
-        self.trainer.set_state(network.params, zeros, zeros, 0)
+        self.trainer = new_trainer(network, settings)
         if self.soft and shadow:
             groups = [(g.index, g.scores, g.constraint.kernel, g.rate) for g in shadow.groups]
             self.trainer.set_shadow(groups, shadow.family, shadow.method)
@@ -245,23 +269,17 @@ class _Run:
     def _advance(self, rows: NDArray[np.int32], steps: NDArray[Any]) -> NDArray[np.float64]:
         s = self.settings
         part = steps / self.n_steps
-        rate = learning_rates(s.learning_rate, steps, self.n_steps)
         budgets = temperatures = None
         groups = self.shadow.groups if self.soft and self.shadow else []
         if groups:
             budgets = np.stack([self._budget(g, part) for g in groups], axis=1)
             temperatures = np.stack([g.temperature(part) for g in groups], axis=1)
         wanted = self._live_decay(part) if s.weight_decay is None else np.full(len(steps), s.weight_decay)
-        decay = wanted.astype(np.float32)
-        try:
-            losses = self.trainer.run(
-                self.x, self.target, self.weight, rows, rate, decay, budgets, temperatures
-            )
-        except RuntimeError as error:
-            raise self._diverged() from error
-        if not np.isfinite(losses).all():
-            raise self._diverged()
-        self.last = (float(rate[-1]), float(decay[-1]))
+        losses, rate = run_steps(
+            self.trainer, s, (self.x, self.target, self.weight), rows, steps, self.n_steps, wanted, budgets,
+            temperatures,
+        )  # fmt: skip
+        self.last = (rate, float(np.float32(wanted[-1])))
         return losses
 
     def _budget(self, group: Group, part: NDArray[Any]) -> NDArray[np.float64]:
@@ -271,9 +289,6 @@ class _Run:
             return budget
         capped: NDArray[np.float64] = np.minimum(budget, self.active[group.index].sum())
         return capped
-
-    def _diverged(self) -> ValueError:
-        return diverged(self.step, self.n_steps, self.settings)
 
     def _live_decay(self, part: NDArray[Any]) -> NDArray[np.float64]:
         """Weight decay of the size the network has at each step, every covered layer shrinking alike."""
