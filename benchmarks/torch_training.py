@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from shadowprune.training import learning_rates
+
 
 def descend(
     model: Any,
@@ -17,7 +19,6 @@ def descend(
     *,
     batch: int,
     rate: float,
-    warmup: float,
     decay: float,
 ) -> None:
     """Train a `torch.nn.Sequential`, in place.
@@ -31,9 +32,7 @@ def descend(
     epochs, seed, batch : int
         Passes over the rows, seed of their order, rows per step.
     rate : float
-        Largest learning rate; it rises over the part `warmup` of the steps and falls as a cosine.
-    warmup : float
-        See `rate`.
+        Largest learning rate, on shadowprune's schedule.
     decay : float
         Decoupled weight decay, of the weights and not of the biases.
     """
@@ -46,8 +45,7 @@ def descend(
     optimizer = torch.optim.AdamW(groups, rate, fused=True)
     loss_of = torch.nn.BCEWithLogitsLoss() if y.shape[1] == 1 else torch.nn.CrossEntropyLoss()
     steps = epochs * math.ceil(len(x) / batch)
-    at = np.arange(steps)
-    rates = rate * np.minimum(1, (at + 1) / (warmup * steps)) * 0.5 * (1 + np.cos(np.pi * at / steps))
+    rates = learning_rates(rate, np.arange(steps), steps)
     next_rate = iter(rates.tolist())  # set by hand, which is cheaper than a scheduler
     generator = torch.Generator().manual_seed(seed)
     for _ in range(epochs):

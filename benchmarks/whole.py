@@ -24,12 +24,14 @@ from typing import Any
 
 import numpy as np
 
+from shadowprune.training import live_weight_decay
+
 from . import tables
 from .machine import processors
 from .torch_training import descend
 from .workers import Unavailable, Worker
 
-EPOCHS, BATCH, RATE, WARMUP = 30, 512, 5e-3, 0.03
+EPOCHS, BATCH, RATE = 30, 512, 5e-3
 HIDDEN = (64, 64, 64, 64)
 FRACTIONS = (0.7, 0.3, 0.1)
 FIGURE_SEEDS = 5
@@ -153,8 +155,8 @@ class Torch:
 
     def _train(self, model: Any, epochs: int, seed: int) -> None:
         n_weights = sum(p.numel() for p in model.parameters() if p.ndim == 2)
-        decay = min(1.0, math.sqrt(n_weights / 15000))
-        descend(model, self.x, self.y, epochs, seed, batch=BATCH, rate=RATE, warmup=WARMUP, decay=decay)
+        decay = live_weight_decay(n_weights)
+        descend(model, self.x, self.y, epochs, seed, batch=BATCH, rate=RATE, decay=decay)
 
     def _outcome(self, model: Any, seconds: float) -> Outcome:
         from sklearn.metrics import roc_auc_score

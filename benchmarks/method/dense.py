@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from shadowprune import _core
 from shadowprune.network import Network
-from shadowprune.training import Settings, train
+from shadowprune.training import Settings, live_weight_decay, train
 
 from .samples import Data
 
@@ -20,7 +19,7 @@ RULE = "rule"
 
 def decay_of(option: float | str, network: Network) -> float:
     """Weight decay that an option names; the rule: the root of the weights, 1 for 40-64-64-64-64-1."""
-    return min(1.0, math.sqrt(network.n_multiplications / 15000)) if option == RULE else float(option)
+    return live_weight_decay(network.n_multiplications) if option == RULE else float(option)
 
 
 def rng_of(seed: int, *purpose: int) -> np.random.Generator:

@@ -24,9 +24,10 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from shadowprune import losses
+from shadowprune._reference import adam_step
 from shadowprune.network import Network
 from shadowprune.optimizers import Adam
-from shadowprune.training import WARMUP
+from shadowprune.training import learning_rates
 
 from .dense import RULE, best, decay_of, fit, fresh, rng_of
 from .samples import Data
@@ -59,10 +60,7 @@ class Moments:
     def step(self, x: F64, gradient: F64, rate: float) -> None:
         """One step, in place."""
         self.steps += 1
-        self.m += 0.1 * (gradient - self.m)
-        self.v += 0.001 * (gradient**2 - self.v)
-        m, v = self.m / (1 - 0.9**self.steps), self.v / (1 - 0.999**self.steps)
-        x -= rate * m / (np.sqrt(v) + 1e-8)
+        adam_step(x, gradient, self.m, self.v, self.steps, rate, 0.9, 0.999, 1e-8)
 
 
 class HardConcrete:
@@ -154,6 +152,7 @@ def gated(
     optimizer = Adam(network)
     steps_of_epoch = math.ceil(len(data.x) / data.batch)
     n_steps = epochs * steps_of_epoch
+    shares = learning_rates(1.0, np.arange(n_steps), n_steps)
     begin = time.thread_time()
     for step in range(n_steps):
         if step % steps_of_epoch == 0:
@@ -161,8 +160,7 @@ def gated(
         at = step % steps_of_epoch * data.batch
         rows = order[at : at + data.batch]
         progress = step / n_steps
-        warm = min(1.0, (step + 1) / (WARMUP * n_steps))
-        share = warm * 0.5 * (1 + math.cos(math.pi * progress))
+        share = float(shares[step])
         g = gates.open(progress, rng)
         z = network.forward(data.x[rows], gates=np.split(g.astype(np.float32), places))
         _, dz = loss_of(z, data.target[rows])

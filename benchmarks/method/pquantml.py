@@ -15,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 
 from shadowprune.network import Network
-from shadowprune.training import WARMUP
+from shadowprune.training import learning_rates
 
 from .dense import RULE, best, decay_of, fit, fresh, rng_of
 from .pruning import to_torch
@@ -45,16 +45,15 @@ def pdp(data: Data, count: int, seed: int) -> tuple[Network, float, int]:
     loss_of = torch.nn.BCEWithLogitsLoss() if data.target.shape[1] == 1 else torch.nn.CrossEntropyLoss()
     x, y = torch.from_numpy(data.x), torch.from_numpy(data.target)
     steps = 2 * third * math.ceil(len(x) / data.batch)
+    rates = learning_rates(data.rate, np.arange(steps), steps).tolist()
     generator = torch.Generator().manual_seed(seed)
     done = 0
 
     def train_epoch(model: torch.nn.Module, **_: object) -> None:
         nonlocal done
         for rows in torch.randperm(len(x), generator=generator).split(data.batch):
-            warm = min(1.0, (done + 1) / (WARMUP * steps))
-            rate = data.rate * warm * 0.5 * (1 + math.cos(math.pi * done / steps))
             for group in optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = rates[done]
             optimizer.zero_grad()
             penalty = pquant.get_model_losses(model, torch.tensor(0.0))
             (loss_of(model(x[rows]), y[rows]) + penalty).backward()

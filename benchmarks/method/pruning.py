@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shadowprune.network import Network
-from shadowprune.training import WARMUP
 
 from ..torch_training import descend
 from .dense import RULE, best, decay_of, fit, fresh, narrow, rng_of
@@ -60,7 +59,7 @@ def fit_torch(
     begin = time.thread_time()
     descend(
         model, torch.from_numpy(data.x), torch.from_numpy(data.target), epochs, int(rng.integers(2**31)),
-        batch=data.batch, rate=rate * data.rate, warmup=WARMUP, decay=decay_of(decay, network),
+        batch=data.batch, rate=rate * data.rate, decay=decay_of(decay, network),
     )  # fmt: skip
     return from_torch(model), time.thread_time() - begin
 
