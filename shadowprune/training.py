@@ -21,6 +21,7 @@ from .shadow import STAGE, Group, ShadowNetwork
 F32 = NDArray[np.float32]
 
 WARMUP = 0.03  # part of the training over which the learning rate rises
+LOOKS = 8  # times an epoch that closed nodes are looked for
 DECAY = 0.6  # weight decay of a large network; a path, whose networks share weights, takes 1
 
 
@@ -253,18 +254,21 @@ class _Run:
             end = begin + steps
             if self.first_stage and self.step < self.finish:
                 end = min(end, self.finish)
+            if self.soft:
+                end = min(end, self.step + -(-steps // LOOKS))
             rows = order[(self.step - begin) * batch : (end - begin) * batch]
             losses.append(self._advance(rows, np.arange(self.step, end)))
             self.step = end
             if self.step >= self.finish:
                 self.end_first_stage()
+            elif self.soft:
+                self._drop_idle()
         self.history.loss.append(float(np.mean(np.concatenate(losses))))
         self.history.learning_rate.append(self.last[0])
         self.history.weight_decay.append(self.last[1])
         self.history.n_nodes.append(self._open_nodes())
         if self.soft:
             self.history.gates.append(self._gates())
-            self._drop_idle()
 
     def _advance(self, rows: NDArray[np.int32], steps: NDArray[Any]) -> NDArray[np.float64]:
         s = self.settings

@@ -114,7 +114,7 @@ def test_a_training_that_shrinks_finds_the_same_network(monkeypatch, arguments):
     a, b = shrinking.decision_function(X), whole.decision_function(X)
     assert np.sqrt(np.mean((a - b) ** 2)) < 0.02 * b.std()
     assert np.shape(shrinking.history_.gates) == np.shape(whole.history_.gates)
-    np.testing.assert_allclose(shrinking.history_.n_nodes, whole.history_.n_nodes, rtol=1e-4)
+    np.testing.assert_allclose(shrinking.history_.n_nodes, whole.history_.n_nodes, rtol=1e-2)
 
 
 @pytest.mark.parametrize("n_rows", [574, 1971])

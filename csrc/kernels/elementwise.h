@@ -163,7 +163,7 @@ static void column_sums(int rows, int n, const float *d, int64_t stride, float *
 
 static void gather(int rows, int n, const float *x, const int32_t *order, float *restrict out, int64_t stride)
 {
-    enum { AHEAD = 8 };
+    enum { AHEAD = 20 };
     if (n == 1) { /* a call of memcpy would cost more than it copies */
         for (int r = 0; r < rows; r++)
             out[r * stride] = x[order[r]];
@@ -177,9 +177,12 @@ static void gather(int rows, int n, const float *x, const int32_t *order, float 
                 to[j] = row[j];
             continue;
         }
-        if (r + AHEAD < rows)
-            for (int j = 0; j < n; j += 16) /* rows come in random order: no hardware foresees them */
-                __builtin_prefetch(x + (int64_t)order[r + AHEAD] * n + j);
+        if (r + AHEAD < rows) { /* rows come in random order: no hardware foresees them */
+            const float *next = x + (int64_t)order[r + AHEAD] * n;
+            for (int j = 0; j < n; j += 16)
+                __builtin_prefetch(next + j);
+            __builtin_prefetch(next + n - 1);
+        }
         for (int j = 0; j + 16 <= n; j += 16)
             *(f16_anywhere *)(to + j) = *(const f16_anywhere *)(row + j);
         *(f16_anywhere *)(to + n - 16) = *(const f16_anywhere *)(row + n - 16);
