@@ -139,26 +139,35 @@ static void slope(sp_activation activation, int64_t n, float *h)
     }
 }
 
+/* Every fourth row in a sum of its own, whatever the number of columns: a single sum would wait for itself. */
+INLINE void sum_columns(const int vectors, int rows, const float *d, int64_t stride, float *out, bool add)
+{
+    enum { SUMS = 4, MOST = 4 };
+    vec sum[MOST][SUMS] = {{{0}}};
+    int r = 0;
+    for (; r + SUMS <= rows; r += SUMS) UNROLL
+        for (int s = 0; s < SUMS; s++) UNROLL
+            for (int i = 0; i < vectors; i++)
+                sum[i][s] += LOAD(d + (r + s) * stride + i * VECTOR);
+    for (; r < rows; r++) UNROLL
+        for (int i = 0; i < vectors; i++)
+            sum[i][0] += LOAD(d + r * stride + i * VECTOR);
+    UNROLL for (int i = 0; i < vectors; i++) {
+        vec all = (sum[i][0] + sum[i][1]) + (sum[i][2] + sum[i][3]);
+        if (add)
+            all += LOAD(out + i * VECTOR);
+        STORE(out + i * VECTOR, all);
+    }
+}
+
 static void column_sums(int rows, int n, const float *d, int64_t stride, float *out, bool add)
 {
-    enum { MANY = VECTOR == 16 ? 4 : 8 }; /* sums under way hide the latency of one */
+    enum { MANY = VECTOR == 16 ? 4 : 2 };
     int j = 0;
-    for (; j + MANY * VECTOR <= n; j += MANY * VECTOR) {
-        vec sum[MANY];
-        UNROLL for (int i = 0; i < MANY; i++)
-            sum[i] = add ? LOAD(out + j + i * VECTOR) : (vec){0};
-        for (int r = 0; r < rows; r++) UNROLL
-            for (int i = 0; i < MANY; i++)
-                sum[i] += LOAD(d + r * stride + j + i * VECTOR);
-        UNROLL for (int i = 0; i < MANY; i++)
-            STORE(out + j + i * VECTOR, sum[i]);
-    }
-    for (; j < n; j += VECTOR) {
-        vec sum = add ? LOAD(out + j) : (vec){0};
-        for (int r = 0; r < rows; r++)
-            sum += LOAD(d + r * stride + j);
-        STORE(out + j, sum);
-    }
+    for (; j + MANY * VECTOR <= n; j += MANY * VECTOR)
+        sum_columns(MANY, rows, d + j, stride, out + j, add);
+    for (; j < n; j += VECTOR)
+        sum_columns(1, rows, d + j, stride, out + j, add);
 }
 
 static void gather(int rows, int n, const float *x, const int32_t *order, float *restrict out, int64_t stride)
