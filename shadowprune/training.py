@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _core
+from . import _constraints, _core
 from .fixedpoint import FixedNetwork
 from .network import Network
 from .qat import Quantiser
@@ -22,6 +22,7 @@ F32 = NDArray[np.float32]
 
 WARMUP = 0.03  # part of the training over which the learning rate rises
 LOOKS = 8  # times an epoch that closed nodes are looked for
+WORTH = 0.05  # of the nodes: fewer are not worth a new layout
 DECAY = 0.6  # weight decay of a large network; a path, whose networks share weights, takes 1
 
 
@@ -327,11 +328,13 @@ class _Run:
         shadow = self.shadow
         if shadow is None or shadow.method != "shadow":
             return
-        self._read_scores()
         gates, stay = self._gates(), self.active.copy()
+        if np.count_nonzero(gates[stay] < _constraints.CLOSED) < WORTH * stay.sum():
+            return
+        self._read_scores()
         for group in shadow.groups:
             stay[group.index] &= ~group.constraint.idle(group.scores, gates[group.index])
-        if stay.sum() > 0.95 * self.active.sum():  # not worth a new layout
+        if self.active.sum() - stay.sum() < WORTH * self.active.sum():
             return
         x, trainer = self._reduced(stay)
         self.x, self.active, self.trainer = x, stay, trainer
