@@ -235,9 +235,9 @@ def _whole(records: Sequence[Record]) -> list[str]:
         lines += [
             "### Figure 1",
             "",
-            "Eight budgets with five seeds and the retrained layouts, their tests included, "
-            "against PyTorch training "
-            "the five original networks only; all processors both.",
+            "Eight budgets with five seeds and the retrained layouts, their tests included, every network "
+            "by a training of its own or all below the original from one path a seed (`figure1 --path`), "
+            "against PyTorch training the five original networks only; all processors both.",
             "",
             *markdown(
                 ["who", "seconds (best)", "(median)", "x ours"],
@@ -370,12 +370,12 @@ def _bars(ax: Any, groups: Sequence[tuple[str, float | None, float | None]]) -> 
     """Seconds of shadowprune and PyTorch, group by group."""
     for column, (colour, shift) in enumerate(((STYLES[OURS][0], -0.2), (TORCH, 0.2))):
         for place, group in enumerate(groups):
-            seconds = group[1 + column]
+            seconds, at = group[1 + column], place + (0 if None in group else shift)
             if seconds is not None:
-                ax.bar(place + shift, seconds, 0.37, color=colour)
+                ax.bar(at, seconds, 0.37, color=colour)
                 ax.annotate(
-                    f"{seconds:.3g}", (place + shift, seconds), (0, 2), textcoords="offset points",
-                    ha="center", fontsize=10,
+                    f"{seconds:.3g}", (at, seconds), (0, 2), textcoords="offset points", ha="center",
+                    fontsize=10,
                 )  # fmt: skip
     ax.set_xticks(range(len(groups)), [name for name, _, _ in groups], fontsize=10)
     ax.tick_params(axis="x", which="both", length=0)
@@ -396,8 +396,16 @@ def _whole_axes(axes: Sequence[Any], records: Sequence[Record]) -> None:
     axes[0].set_ylabel("Seconds")
     axes[0].set_title("30 epochs, one thread", fontsize=12)
     if len(axes) > 1:
-        _bars(axes[1], [group("", "figure 1", None)])
-        axes[1].set_xticks([-0.2, 0.2], ["all\nof it", "originals\nonly"], fontsize=10)
+        ours = [r["seconds_median"] for r in records if r["part"] == "figure 1" and r["who"].startswith(OURS)]
+        theirs = seconds("PyTorch", "figure 1", None)
+        names = ["all\nof it", "from\npaths"][: len(ours)]
+        _bars(
+            axes[1],
+            [
+                *((name, s, None) for name, s in zip(names, ours, strict=True)),
+                ("originals\nonly", None, theirs),
+            ],
+        )
         axes[1].set_title("Figure 1, all cores", fontsize=12)
     axes[0].bar(0, 0, color=STYLES[OURS][0], label="shadowprune: one training")
     axes[0].bar(0, 0, color=TORCH, label="PyTorch: train, prune, fine-tune")
@@ -415,10 +423,10 @@ def draw(directory: Path, documents: dict[str, tuple[Record, list[Record]]]) -> 
     _, records = documents["training"]
     whole = documents.get("whole")
     with style():
-        figure = matplotlib.figure.Figure(figsize=(12 if whole else 6.5, 5.2), layout="constrained")
-        ratios = [5.0, 3.0] if whole else [5.0]
+        figure = matplotlib.figure.Figure(figsize=(12.5 if whole else 6.5, 5.2), layout="constrained")
+        ratios = [5.0, 2.8] if whole else [5.0]
         if whole and any(r["part"] == "figure 1" for r in whole[1]):
-            ratios.append(1.3)
+            ratios.append(2.0)
         axes = figure.subplots(1, len(ratios), squeeze=False, width_ratios=ratios)
         _speed(axes[0, 0], records)
         if whole:
