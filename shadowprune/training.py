@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _constraints, _core
+from . import _core
 from .fixedpoint import FixedNetwork
 from .network import Network
 from .qat import Quantiser
@@ -21,8 +21,6 @@ from .shadow import STAGE, Group, ShadowNetwork
 F32 = NDArray[np.float32]
 
 WARMUP = 0.03  # part of the training over which the learning rate rises
-LOOKS = 8  # times an epoch that closed nodes are looked for
-WORTH = 0.05  # of the nodes: fewer are not worth a new layout
 DECAY = 0.6  # weight decay of a large network; a path, whose networks share weights, takes 1
 
 
@@ -255,21 +253,18 @@ class _Run:
             end = begin + steps
             if self.first_stage and self.step < self.finish:
                 end = min(end, self.finish)
-            if self.soft:
-                end = min(end, self.step + -(-steps // LOOKS))
             rows = order[(self.step - begin) * batch : (end - begin) * batch]
             losses.append(self._advance(rows, np.arange(self.step, end)))
             self.step = end
             if self.step >= self.finish:
                 self.end_first_stage()
-            elif self.soft:
-                self._drop_idle()
         self.history.loss.append(float(np.mean(np.concatenate(losses))))
         self.history.learning_rate.append(self.last[0])
         self.history.weight_decay.append(self.last[1])
         self.history.n_nodes.append(self._open_nodes())
         if self.soft:
             self.history.gates.append(self._gates())
+            self._drop_idle()
 
     def _advance(self, rows: NDArray[np.int32], steps: NDArray[Any]) -> NDArray[np.float64]:
         s = self.settings
@@ -328,13 +323,11 @@ class _Run:
         shadow = self.shadow
         if shadow is None or shadow.method != "shadow":
             return
-        gates, stay = self._gates(), self.active.copy()
-        if np.count_nonzero(gates[stay] < _constraints.CLOSED) < WORTH * stay.sum():
-            return
         self._read_scores()
+        gates, stay = self._gates(), self.active.copy()
         for group in shadow.groups:
             stay[group.index] &= ~group.constraint.idle(group.scores, gates[group.index])
-        if self.active.sum() - stay.sum() < WORTH * self.active.sum():
+        if stay.sum() > 0.95 * self.active.sum():  # not worth a new layout
             return
         x, trainer = self._reduced(stay)
         self.x, self.active, self.trainer = x, stay, trainer
