@@ -33,8 +33,8 @@ Amount: TypeAlias = "int | float"
 Block: TypeAlias = "tuple[float, Amount, Nodes]"  # mean score, cost, nodes
 
 
-# Gates below this hardly open again: of 1,168 nodes kept in 16 trainings on jets 4 had been there. What is left
-# may add up to less than the schedule asks for: training caps a count at the number of nodes left.
+# Gates below this hardly open again: of 1,168 nodes kept in 16 trainings on jets 4 had been there. What is
+# left may add up to less than the schedule asks for: training caps a count at the number of nodes left.
 CLOSED = 1e-2
 
 
