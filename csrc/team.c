@@ -3,6 +3,9 @@
  * remaining   items not claimed yet; whoever lowers it owns the item, and may read the job: its fields change only
  *             after unfinished has come down to zero.
  * unfinished  items not done yet; the caller waits for it.
+ *
+ * Where other programs keep the processors busy, threads that wait for each other are slower than one. So from time to
+ * time some steps are done the other way, alone or together, and the faster way goes on; no bit depends on it.
  */
 #include "team.h"
 
@@ -13,9 +16,23 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { SPINS = 4000 }; /* some 50 us: longer than the serial part of a step, shorter than a time slice */
+enum {
+    SPINS = 4000, /* some 50 us: longer than the serial part of a step, shorter than a time slice */
+    WINDOW = 32,  /* steps that are timed together */
+    LEAST = 8,    /* windows until the other way is tried again, doubled whenever it is not the faster one */
+    MOST = 512,
+};
+
+/* Which way is the faster one. */
+typedef struct {
+    bool alone, trial;
+    int steps, windows, interval;
+    int64_t begin;
+    double cost[2]; /* nanoseconds of a window together and alone */
+} choice;
 
 typedef struct {
     sp_team *team;
@@ -29,6 +46,7 @@ struct sp_team {
     int n_items;
     atomic_int remaining, unfinished, sleeping;
     atomic_bool stop;
+    choice choice;
     pthread_mutex_t mutex;
     pthread_cond_t wake;
     pid_t process;
@@ -96,6 +114,7 @@ sp_team *sp_team_new(int n_threads)
     if (!team)
         return NULL;
     team->process = getpid();
+    team->choice.interval = team->choice.windows = LEAST;
     pthread_mutex_init(&team->mutex, NULL);
     pthread_cond_init(&team->wake, NULL);
     sigset_t all, before;
@@ -130,9 +149,50 @@ void sp_team_free(sp_team *team)
     free(team);
 }
 
+void sp_team_begin(sp_team *team)
+{
+    if (team)
+        team->choice.steps = 0;
+}
+
+static int64_t nanoseconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+}
+
+/* After a window: its cost, and which way the next one goes. */
+static void choose(choice *way, double cost)
+{
+    double *known = &way->cost[way->alone];
+    *known = way->trial || *known == 0 ? cost : 0.75 * *known + 0.25 * cost;
+    if (way->trial) {
+        const bool faster = way->cost[way->alone] < 0.95 * way->cost[!way->alone];
+        way->trial = false;
+        if (!faster)
+            way->alone = !way->alone;
+        way->interval = faster ? LEAST : way->interval < MOST ? 2 * way->interval : MOST;
+        way->windows = way->interval;
+    } else if (--way->windows <= 0) {
+        way->trial = true;
+        way->alone = !way->alone;
+    }
+}
+
+void sp_team_step(sp_team *team)
+{
+    if (!team || team->choice.steps++ % WINDOW)
+        return;
+    const int64_t now = nanoseconds();
+    if (team->choice.steps > 1)
+        choose(&team->choice, (double)(now - team->choice.begin));
+    team->choice.begin = now;
+}
+
 void sp_team_run(sp_team *team, void (*work)(void *context, int item, int worker), void *context, int n_items)
 {
-    if (!team || n_items == 1) {
+    if (!team || n_items == 1 || team->choice.alone) {
         for (int item = 0; item < n_items; item++)
             work(context, item, 0);
         return;

@@ -288,8 +288,10 @@ sp_status sp_trainer_run(sp_trainer *trainer, const sp_run *run, int64_t *done)
     const uint64_t state = sp_flush_subnormals();
     sp_status status = SP_OK;
     *done = 0;
+    sp_team_begin(trainer->team);
     for (int64_t first = 0; first < run->n && !status; first += trainer->batch_size) {
         const int64_t left = run->n - first;
+        sp_team_step(trainer->team);
         status = one_step(trainer, run, *done, first, left < trainer->batch_size ? left : trainer->batch_size);
         *done += !status;
     }

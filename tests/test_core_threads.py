@@ -22,7 +22,8 @@ def trained(make, case, n_rows, steps, shadow=True, **arguments):
     x = rng.normal(size=(n_rows, widths[0])).astype(np.float32)
     target = rng.uniform(size=(n_rows, widths[-1])).astype(np.float32)
     weight = rng.uniform(0.5, 1.5, size=n_rows).astype(np.float32)
-    order = np.concatenate([rng.permutation(n_rows) for _ in range(9)]).astype(np.int32)
+    epochs = -(-steps * batch_size // n_rows)
+    order = np.concatenate([rng.permutation(n_rows) for _ in range(epochs)]).astype(np.int32)
     order = order[: steps * batch_size - 37]  # the last batch is a short one
     params = make_params(rng, widths)
     trainer = make(widths, activation, loss, batch_size=batch_size, **arguments)
@@ -42,6 +43,13 @@ def test_threads_change_no_bit(name, shadow):
     alone = bits(*trained(_core.Trainer, CASES[name], 1500, 6, shadow))
     for threads in (2, 3, 16):
         assert bits(*trained(_core.Trainer, CASES[name], 1500, 6, shadow, threads=threads)) == alone
+
+
+def test_the_same_bits_when_the_caller_tries_to_do_without_the_others():
+    """A long run is done together and alone by turns, whichever is faster."""
+    case = ((7, 45, 13, 5), "tanh", "categorical_crossentropy", 300)
+    alone = bits(*trained(_core.Trainer, case, 1500, 700))
+    assert bits(*trained(_core.Trainer, case, 1500, 700, threads=3)) == alone
 
 
 @pytest.mark.parametrize("name", CASES)
