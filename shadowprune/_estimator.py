@@ -27,7 +27,7 @@ from .network import ACTIVATIONS, Network
 from .parallel import stop_if_asked, workers
 from .qat import Quantiser
 from .shadow import METHODS, ShadowNetwork
-from .training import History, Settings, train, usual_learning_rate
+from .training import History, Settings, scarcity, train, usual_batch_size, usual_learning_rate
 
 F32 = NDArray[np.float32]
 
@@ -53,9 +53,11 @@ PARAMETERS = """hidden_layer_sizes : int or sequence of int, default=(64, 64, 64
         Activation of the hidden layers.
     alpha : float or "auto", default="auto"
         Decoupled weight decay. "auto" follows the live size of the network, which is less decay
-        for smaller networks.
+        for smaller networks; where the network before pruning has more weights than there are targets
+        (rows times outputs), it is times the weights per target, up to five. It falls less where a layer is
+        left with fewer nodes than there are classes.
     batch_size : int or "auto", default="auto"
-        Rows per step. "auto" is a power of two between 32 and 512 that follows the number of rows.
+        Rows per step. "auto" is 32, and 64, 128, 256 and 512 from 4,096, 16,384, 32,768 and 65,536 rows on.
     learning_rate_init : float or "auto", default="auto"
         Largest learning rate; it rises over the first 3 % of the steps and falls to zero as a cosine.
         "auto" is 0.005, more with the square root of a batch above 512 rows, and goes against that of the
@@ -288,7 +290,7 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
 
         network = self._first_network(rows, start)
         shadow = self._shadow(network, rows.streams[2])
-        settings = self._settings(rows.n, shadow, warm=start is not None)
+        settings = self._settings(rows.n, network, shadow, warm=start is not None)
         with self._progress(settings.epochs) as tick:
             network, support, history = train(
                 network, shadow, rows.x, rows.target, rows.weight, settings, rows.streams[3],
@@ -510,11 +512,13 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
             )
         return [int(n) for n in hidden]
 
-    def _settings(self, n_rows: int, shadow: ShadowNetwork | None, warm: bool = False) -> Settings:
+    def _settings(
+        self, n_rows: int, network: Network, shadow: ShadowNetwork | None, warm: bool = False
+    ) -> Settings:
         """Every "auto" decided; warm: the run begins with a trained network."""
         batch = self.batch_size
         if batch == "auto":
-            batch = 2 ** int(np.clip(np.log2(max(n_rows, 2) / 64), 5, 9))
+            batch = usual_batch_size(n_rows)
         batch = int(min(batch, n_rows))
         rate = self.learning_rate_init
         if rate == "auto" and warm:
@@ -532,6 +536,7 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
             batch_size=batch,
             learning_rate=float(rate),
             weight_decay=None if self.alpha == "auto" else float(self.alpha),
+            decay_factor=scarcity(network.n_multiplications, n_rows * network.widths[-1]),
             patience=self.n_iter_no_change if self.early_stopping else None,
             threads=workers(self.n_jobs, default=1),
         )

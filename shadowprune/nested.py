@@ -230,7 +230,8 @@ class _Nested:
         self.network = network
         self.knots = knots
         self.settings = settings
-        self.decay = decay if settings.weight_decay is None else settings.weight_decay
+        auto = settings.weight_decay is None
+        self.decay = settings.decay_factor * decay if auto else settings.weight_decay
         self.epochs = epochs
         self.n_steps = epochs * -(-n_rows // settings.batch_size)
         self.step = 0

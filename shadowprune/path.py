@@ -145,8 +145,8 @@ class ShadowPath(BaseEstimator):  # type: ignore[misc]
             )
         asked = max(layers, int(0.05 * n)) if self.n_nodes_min is None else self.n_nodes_min
         smallest = count("n_nodes_min", asked, n, layers, n - 1, why="one per hidden layer")
-        settings = one._settings(rows.n, None)
         network = one._first_network(rows, None)
+        settings = one._settings(rows.n, network, None)
         auto = self.learning_rate_init == "auto"
 
         def rate(kept: float) -> float:

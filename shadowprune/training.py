@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -66,6 +67,7 @@ class Settings:
     batch_size: int
     learning_rate: float
     weight_decay: float | None  # None: follows the live size of the network
+    decay_factor: float = 1.0  # times that
     optimizer: str = "adam"
     patience: int | None = None  # epochs without a better validation score, after the hard finish
     threads: int = 1  # inside each step
@@ -77,6 +79,31 @@ def live_weight_decay(n_weights: float, largest: float = 1.0) -> float:
     The square root follows the best values found per budget (docs/method.md).
     """
     return largest * min(1.0, math.sqrt(n_weights / 15000))
+
+
+def scarcity(n_weights: int, n_targets: int) -> float:
+    """How much more weight decay is wanted for want of data: weights per target value, from 1 to 5.
+
+    Counted are the weights that training begins with, among which it chooses, and as targets the rows times
+    the outputs, of which two classes have one. Next to a mean loss, a prior of the weights stands with one
+    over the number of rows (docs/method.md has what was measured).
+    """
+    return min(5.0, max(1.0, n_weights / n_targets))
+
+
+def crowding(widths: Sequence[Any]) -> Any:
+    """Times how much the weight decay of the live size is taken where classes outnumber the nodes of a layer.
+
+    The square of outputs per node, hidden layers taken alike. Few nodes that must tell many classes apart get
+    stuck early, and less so under strong decay (docs/method.md).
+    """
+    nodes = sum(widths[1:-1]) / max(1, len(widths) - 2)
+    return np.square(np.maximum(1.0, widths[-1] / np.maximum(nodes, 1.0)))
+
+
+def usual_batch_size(n_rows: int) -> int:
+    """Rows a step: a power of two from 32 to 512 (docs/method.md)."""
+    return 32 << bisect_right((4096, 16384, 32768, 65536), n_rows)
 
 
 def usual_learning_rate(batch_size: int, kept: float) -> float:
@@ -219,6 +246,7 @@ class _Run:
         settings: Settings, quantiser: Quantiser | None,
     ) -> None:  # fmt: skip
         self.layout = network
+        self.whole_decay = live_weight_decay(network.n_multiplications, DECAY)
         self.x, self.target, self.weight = x, target, weight
         self.settings = settings
         self.shadow = shadow
@@ -297,7 +325,10 @@ class _Run:
             open_part |= dict.fromkeys(g.layer.tolist(), g.open_part(part))
         widths = [w * open_part.get(layer, 1.0) for layer, w in enumerate(self.layout.widths)]
         n_weights = sum(a * b for a, b in pairwise(widths))
-        return np.array([live_weight_decay(n, DECAY) for n in np.broadcast_to(n_weights, part.shape)])
+        decay = np.array([live_weight_decay(n, DECAY) for n in np.broadcast_to(n_weights, part.shape)])
+        if self.settings.loss == "categorical_crossentropy":
+            decay = np.minimum(2 * self.whole_decay, decay * crowding(widths))
+        return self.settings.decay_factor * decay
 
     def _open_nodes(self) -> float:
         if not self.soft:

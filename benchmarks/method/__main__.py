@@ -14,7 +14,8 @@ from .methods import TABLES
 # samples, budgets, and those of them that options are tuned at
 PARTS = {
     "methods": (samples.SAMPLES, study.FRACTIONS, study.TUNED),
-    "defaults": (("jets", "flavour", "breast cancer", samples.NOISY), *2 * ((1.0, 0.3, 0.1, 0.05),)),
+    "defaults": (tuple(study.DEFAULTS_SEEDS), *2 * ((1.0, 0.3, 0.1, 0.05),)),
+    "rules": (samples.SUBSETS, *2 * ((1.0, 0.3, 0.1, 0.05),)),
     "torch": (("jets",), *2 * ((0.3, 0.1),)),
 }
 
@@ -33,7 +34,7 @@ def arguments() -> argparse.Namespace:
     add("--sample", nargs="+", default=[], metavar="FILE", help="of generated jets, taken together")
     add("--methods", nargs="+", metavar="METHOD", help="by name")
     add("--fractions", type=float, nargs="+", help="of the hidden nodes, to keep")
-    add("--seeds", type=int, default=study.SEEDS)
+    add("--seeds", type=int, help="to test with")
     add("--jobs", type=int, help="processes (default: one per core)")
     add("--out", type=Path, default=Path("docs"), help="folder of method/, method.md and plots")
     add("--quick", action="store_true", help="few rows: no result, but everything runs")
@@ -43,7 +44,7 @@ def arguments() -> argparse.Namespace:
         parser.error("--quick is no result: give another --out than docs")
     for given, known in (
         (options.parts, TABLES),
-        (options.samples or [], (*samples.SAMPLES, samples.NOISY)),
+        (options.samples or [], (*samples.SAMPLES, samples.NOISY, *samples.SUBSETS)),
         (options.methods or [], [name for table in TABLES.values() for name in table]),
     ):
         if unknown := [name for name in given if name not in known]:

@@ -17,9 +17,14 @@ from .samples import Data
 RULE = "rule"
 
 
-def decay_of(option: float | str, network: Network) -> float:
-    """Weight decay that an option names; the rule: the root of the weights, 1 for 40-64-64-64-64-1."""
-    return live_weight_decay(network.n_multiplications) if option == RULE else float(option)
+def decay_of(option: float | str, network: Network, data: Data) -> float:
+    """Weight decay that an option names; the rule: the root of the weights, 1 for 40-64-64-64-64-1.
+
+    It is as much larger for want of rows as that of the estimator.
+    """
+    if option != RULE:
+        return float(option)
+    return data.decay_factor * live_weight_decay(network.n_multiplications)
 
 
 def rng_of(seed: int, *purpose: int) -> np.random.Generator:
@@ -50,7 +55,7 @@ def fit(
     """
     if epochs < 1:
         return network, 0.0
-    settings = Settings(data.loss, epochs, data.batch, rate * data.rate, decay_of(decay, network))
+    settings = Settings(data.loss, epochs, data.batch, rate * data.rate, decay_of(decay, network, data))
     begin = time.thread_time()
     trained, _, _ = train(network, None, data.x, data.target, None, settings, rng)
     return trained, time.thread_time() - begin

@@ -167,7 +167,7 @@ def gated(
         dparams, dgates = network.backward(dz)
         if step % 50 == 0:
             open_part = float(np.mean(g > 0.5))
-            optimizer.weight_decay = decay_of(decay, network) * (open_part if decay == RULE else 1.0)
+            optimizer.weight_decay = decay_of(decay, network, data) * (open_part if decay == RULE else 1.0)
         optimizer.learning_rate = share * rate * data.rate
         optimizer.step(dparams)
         gates.learn(np.concatenate(dgates).astype(np.float64), share * gate_rate)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from itertools import product
+from typing import Any
 
 from shadowprune import ShadowClassifier, ShadowPath
 from shadowprune.network import Network
-from shadowprune.training import usual_learning_rate
+from shadowprune.training import Settings, usual_learning_rate
 
 from .dense import RULE, fit, fresh, narrow, rng_of
 from .gates import ChipNet, HardConcrete, learn_gates
@@ -36,6 +37,7 @@ class Method:
         Choices
     ] = ()  # tried on the validation rows, one round after the other; none: nothing to choose
     like: str | None = None  # the method whose choice is taken instead
+    last: int = -1  # and of which of its rounds
     extra: Sequence[str] = ()  # hyper-parameters beyond those of ordinary training
 
     def options(self, chosen: Sequence[Option]) -> list[Option] | None:
@@ -63,17 +65,31 @@ def option_of(name: str) -> Option:
     return {key: words[value] if value in words else float(value) for key, value in pairs}
 
 
+class _Scaled(ShadowClassifier):
+    """With a factor of one's own before the rule of the weight decay."""
+
+    factor = 1.0
+
+    def _settings(self, *given: Any, **more: Any) -> Settings:
+        return replace(super()._settings(*given, **more), decay_factor=self.factor)
+
+
 def shadow(
     data: Data, count: int, seed: int, *, method: str = "shadow", decay: float | str = RULE,
-    rate: float = 1.0, batch: float = 1.0, epochs: float = 1.0,
+    rate: float = 1.0, batch: float = 1.0, epochs: float = 1.0, factor: float = 0.0,
 ) -> Trained:  # fmt: skip
-    """One run of `ShadowClassifier`; the last three are times the usual values."""
+    """One run of `ShadowClassifier`; rate, batch and epochs are times the usual values.
+
+    The factor of the rule of the weight decay is the usual one if it is 0.
+    """
     rows = round(batch * data.batch)
-    model = ShadowClassifier(
+    model = (_Scaled if factor else ShadowClassifier)(
         data.hidden, count, method=method, alpha="auto" if decay == RULE else decay, batch_size=rows,
         learning_rate_init=rate * usual_learning_rate(rows, count / sum(data.hidden)),
         max_iter=round(epochs * data.epochs), standardize=False, random_state=seed,
     )  # fmt: skip
+    if isinstance(model, _Scaled):
+        model.factor = factor
     begin = time.thread_time()
     model.fit(data.x, data.labels)
     return model.network_, time.thread_time() - begin, model.n_nodes_
@@ -172,12 +188,18 @@ DEFAULTS: dict[str, Method] = {
     "tuned": Method(
         shadow,
         (
+            {"decay": (RULE, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)},
             {"rate": (1.0, 0.3, 3.0)},
-            {"decay": (RULE, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)},
             {"batch": (1.0, 0.5, 2.0)},
             {"epochs": (1.0, 0.5, 2.0)},
         ),
     ),
+    "tuned in as many epochs": Method(shadow, like="tuned", last=-2),
 }
 
-TABLES = {"methods": METHODS, "defaults": DEFAULTS, "torch": CHECK}
+RULES: dict[str, Method] = {  # what the rules of the defaults were chosen by
+    "decay": Method(shadow, ({"factor": (1.0, 0.5, 2.0, 4.0, 8.0)},)),
+    "batch": Method(shadow, ({"batch": (1.0, 0.5, 2.0)},)),
+}
+
+TABLES = {"methods": METHODS, "defaults": DEFAULTS, "rules": RULES, "torch": CHECK}

@@ -41,7 +41,7 @@ def pdp(data: Data, count: int, seed: int) -> tuple[Network, float, int]:
     training = config.training_parameters
     training.pretraining_epochs, training.epochs, training.fine_tuning_epochs = third, third, 0
     model = pquant.add_compression_layers(model, config, (1, data.widths[0]))
-    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=decay_of(RULE, network))
+    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=decay_of(RULE, network, data))
     loss_of = torch.nn.BCEWithLogitsLoss() if data.target.shape[1] == 1 else torch.nn.CrossEntropyLoss()
     x, y = torch.from_numpy(data.x), torch.from_numpy(data.target)
     steps = 2 * third * math.ceil(len(x) / data.batch)

@@ -59,7 +59,7 @@ def fit_torch(
     begin = time.thread_time()
     descend(
         model, torch.from_numpy(data.x), torch.from_numpy(data.target), epochs, int(rng.integers(2**31)),
-        batch=data.batch, rate=rate * data.rate, decay=decay_of(decay, network),
+        batch=data.batch, rate=rate * data.rate, decay=decay_of(decay, network, data),
     )  # fmt: skip
     return from_torch(model), time.thread_time() - begin
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 from sklearn import datasets as sklearn_datasets
 from sklearn.metrics import accuracy_score, roc_auc_score
 from sklearn.model_selection import train_test_split
@@ -22,10 +23,20 @@ F32 = NDArray[np.float32]
 
 SAMPLES = ("jets", "generated", "flavour", "digits", "breast cancer")
 NOISY = "noisy"  # for the defaults only: labels of which a fifth are drawn
-BY_AUC = ("jets", "generated", NOISY)  # the others by accuracy
+BY_AUC = ("jets", "generated")  # the others by accuracy; defaults and rules all by AUC
 HIDDEN = {"flavour": (64, 32, 32), "digits": (64, 64), "breast cancer": (64, 64)}
 PAPER = (64, 64, 64, 64)
 REPEATED = ("digits", "breast cancer")  # too small for one test part: a stratified split for each seed
+RESPLIT = (*REPEATED, "flavour")  # a validation part for each seed
+NOISY_TEST, NOISY_ROWS = 16_000, 8000  # the first of 120,000 rows; for each seed, of the others
+# where the rules of the defaults were chosen: so many training rows, others to score on; for each seed
+# others, and drawn problems another problem
+SUBSETS = (
+    "2000 jets", "8000 jets", "30000 jets", "8000 flavour", "2000 drawn", "8000 drawn", "30000 drawn",
+    "2000 clean", "8000 clean", "1000 of 4 classes", "4000 of 4 classes", "1000 of 8 classes",
+    "4000 of 8 classes",
+)  # fmt: skip
+SCORED_ROWS = 20_000
 FLAVOUR_ROWS = 7650  # of one class at most, which is how many charm jets there are
 QUICK_ROWS = 1500
 
@@ -42,6 +53,7 @@ class Data:
     epochs: int
     batch: int
     rate: float
+    decay_factor: float = 1.0  # of the rule
 
     @property
     def loss(self) -> str:
@@ -62,7 +74,10 @@ class Data:
         """How good a network is on the rows to score on."""
         z = network.forward(self.x_score, keep=False)
         if z.shape[1] > 1:
-            return {"accuracy": float(accuracy_score(self.y_score, z.argmax(1)))}
+            return {
+                "accuracy": float(accuracy_score(self.y_score, z.argmax(1))),
+                "auc": float(roc_auc_score(self.y_score, softmax(z.astype(float), 1), multi_class="ovr")),
+            }
         at = background_rejection(self.y_score, z[:, 0], [0.5, 0.7])
         return {
             "accuracy": float(accuracy_score(self.y_score, z[:, 0] > 0)),
@@ -72,9 +87,37 @@ class Data:
         }
 
 
-def measure(sample: str) -> str:
-    """Column that the sample's methods are compared by."""
-    return "auc" if sample in BY_AUC else "accuracy"
+def measure(sample: str, table: str = "methods") -> str:
+    """Column that the sample's methods are compared by; of several classes each against the others."""
+    return "auc" if sample in BY_AUC or table != "methods" else "accuracy"
+
+
+def hidden(sample: str) -> tuple[int, ...]:
+    """Hidden layers of the network before pruning."""
+    return HIDDEN.get(sample.split(maxsplit=1)[-1] if sample in SUBSETS else sample, PAPER)
+
+
+def _drawn(n: int, flipped: float, seed: int, classes: int = 2) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Twenty columns, ten of them informative; labels of a part are drawn."""
+    X, y = sklearn_datasets.make_classification(
+        n, 20, n_informative=10, n_redundant=4, n_classes=classes, n_clusters_per_class=8 // classes,
+        flip_y=flipped, random_state=seed,
+    )  # fmt: skip
+    return X, y
+
+
+def _subset(name: str, seed: int) -> tuple[NDArray[Any], ...]:
+    """So many rows to train on, X and X to score on, y and y; no test row among them."""
+    number, kind, *more = name.split()
+    n = int(number)
+    if kind not in ("jets", "flavour"):
+        flipped, classes = 0.02 if kind == "clean" else 0.2, int(more[0]) if more else 2
+        X, y = _drawn(n + SCORED_ROWS, flipped, 100 + seed, classes)
+    else:
+        X, y, *_ = _parts(kind, ())
+    order = np.random.default_rng([seed, n]).permutation(len(y))
+    rows, scored = order[:n], order[n : n + SCORED_ROWS]
+    return X[rows], X[scored], y[rows], y[scored]
 
 
 @lru_cache(maxsize=2)
@@ -84,10 +127,8 @@ def _parts(name: str, files: tuple[str, ...]) -> tuple[NDArray[Any], ...]:
         X, y = getattr(sklearn_datasets, f"load_{name.replace(' ', '_')}")(return_X_y=True)
         return X, y, X[:0], y[:0]
     if name == NOISY:
-        X, y = sklearn_datasets.make_classification(
-            24_000, 20, n_informative=10, n_redundant=4, n_clusters_per_class=4, flip_y=0.2, random_state=1
-        )
-        return X[:8000], y[:8000], X[8000:], y[8000:]
+        X, y = _drawn(120_000, 0.2, 1)
+        return X[NOISY_TEST:], y[NOISY_TEST:], X[:NOISY_TEST], y[:NOISY_TEST]
     parts: list[NDArray[Any]] = []
     for subset in ("train", "test"):
         if name == "generated":
@@ -118,7 +159,7 @@ def load(name: str, seed: int, validation: bool, quick: bool = False, files: tup
     Parameters
     ----------
     name : str
-        One of `SAMPLES`.
+        One of `SAMPLES` or `SUBSETS`, or `NOISY`.
     seed : int
         Of the split, where a sample has one per seed; else the parts are the sample's own.
     validation : bool
@@ -133,31 +174,40 @@ def load(name: str, seed: int, validation: bool, quick: bool = False, files: tup
     Data
         The same object for the same rows, so that what was trained on them can be found again.
     """
-    return _load(name, seed if name in REPEATED else 0, validation, quick, files)
+    own = (*(RESPLIT if validation else REPEATED), NOISY, *SUBSETS)  # those with rows for each seed
+    return _load(name, seed if name in own else 0, validation, quick, files)
 
 
 @lru_cache(maxsize=4)
 def _load(name: str, seed: int, validation: bool, quick: bool, files: tuple[str, ...]) -> Data:
-    X, y, X_score, y_score = _parts(name, files)
+    if name in SUBSETS:
+        X, X_score, y, y_score = _subset(name, seed)
+    else:
+        X, y, X_score, y_score = _parts(name, files)
+    if name == NOISY:
+        rows = np.random.default_rng([seed, 2]).choice(len(y), NOISY_ROWS, replace=False)
+        X, y = X[rows], y[rows]
     if name in REPEATED:
         X, X_score, y, y_score = train_test_split(X, y, test_size=0.25, stratify=y, random_state=seed)
     if quick:
         X, y, X_score, y_score = (part[:QUICK_ROWS] for part in (X, y, X_score, y_score))
-    if validation:
+    if validation and name not in SUBSETS:
         X, X_score, y, y_score = train_test_split(X, y, test_size=0.25, stratify=y, random_state=seed)
     scaler = StandardScaler().fit(X)
     n_classes = int(y.max()) + 1
     target = y[:, None] if n_classes == 2 else np.eye(n_classes)[y]
     estimator = ShadowClassifier()
     estimator.classes_ = np.arange(n_classes)
-    usual = estimator._settings(len(X), None)
+    network = Network((X.shape[1], *hidden(name), target.shape[1]))
+    usual = estimator._settings(len(X), network, None)
     return Data(
         x=np.ascontiguousarray(scaler.transform(X), np.float32),
         target=np.ascontiguousarray(target, np.float32),
         x_score=np.ascontiguousarray(scaler.transform(X_score), np.float32),
         y_score=y_score.astype(np.int64),
-        hidden=HIDDEN.get(name, PAPER),
+        hidden=hidden(name),
         epochs=6 if quick else usual.epochs,
         batch=usual.batch_size,
         rate=usual.learning_rate,
+        decay_factor=usual.decay_factor,
     )

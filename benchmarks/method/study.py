@@ -30,6 +30,12 @@ TUNED = (
 SEEDS = 5
 TUNING_SEEDS = 2
 TUNING_SEEDS_REPEATED = 5  # where every seed has a validation part of its own, and a small one
+# of the defaults, where tenths of a per mille are to be seen: seeds to tune with, and to test with
+DEFAULTS_SEEDS = {
+    "jets": (5, 10), "flavour": (6, 20), samples.NOISY: (16, 60), "digits": (24, 60),
+    "breast cancer": (40, 100),
+}  # fmt: skip
+RULES_SEEDS = 5
 COLUMNS = (
     "stage", "method", "nodes", "option", "seed", "kept", "own", "auc", "accuracy", "rejection_50",
     "rejection_70", "seconds", "widths",
@@ -44,7 +50,7 @@ class Plan:
     sample: str
     methods: Sequence[str]
     fractions: Sequence[float] = FRACTIONS
-    seeds: int = SEEDS
+    seeds: int | None = None  # to test with; None: the study's own number
     table: str = "methods"
     tuned: Sequence[float] = TUNED
     quick: bool = False
@@ -52,7 +58,7 @@ class Plan:
 
     def counts(self) -> list[int]:
         """Hidden nodes of each budget, the most first."""
-        hidden = samples.HIDDEN.get(self.sample, samples.PAPER)
+        hidden = samples.hidden(self.sample)
         return list(node_counts(self.fractions, hidden).values())
 
     def table_of(self) -> dict[str, Method]:
@@ -61,13 +67,24 @@ class Plan:
 
     def tuned_at(self, nodes: int) -> int:
         """The budget whose options are taken."""
-        hidden = samples.HIDDEN.get(self.sample, samples.PAPER)
+        hidden = samples.hidden(self.sample)
         return min(node_counts(self.tuned, hidden).values(), key=lambda n: abs(math.log(n / nodes)))
 
     def tuning_seeds(self) -> range:
-        return range(
-            1 if self.quick else TUNING_SEEDS_REPEATED if self.sample in samples.REPEATED else TUNING_SEEDS
-        )
+        if self.quick:
+            return range(1)
+        if self.table == "rules":
+            return range(RULES_SEEDS)
+        if self.table == "defaults":
+            return range(DEFAULTS_SEEDS[self.sample][0])
+        return range(TUNING_SEEDS_REPEATED if self.sample in samples.REPEATED else TUNING_SEEDS)
+
+    def test_seeds(self) -> range:
+        if self.table == "rules":
+            return range(0)
+        if self.seeds is not None:
+            return range(self.seeds)
+        return range(DEFAULTS_SEEDS[self.sample][1] if self.table == "defaults" else SEEDS)
 
 
 @dataclass(frozen=True)
@@ -134,7 +151,7 @@ def run(plan: Plan, job: Job) -> list[Record]:
 
 def chosen(plan: Plan, records: Sequence[Record], method: str, nodes: int) -> tuple[list[Option], bool]:
     """The best option of each complete round, by the mean over the validation rows; whether all are."""
-    column = samples.measure(plan.sample)
+    column = samples.measure(plan.sample, plan.table)
     scores: dict[str, dict[int, float]] = {}
     for r in records:
         if (r["stage"], r["method"], r["nodes"]) == ("validation", method, nodes):
@@ -157,13 +174,13 @@ def jobs(plan: Plan, stage: str, records: Sequence[Record]) -> list[Job]:
     done = {key_of(r) for r in records}
     methods = plan.table_of()
     found = []
-    for seed in plan.tuning_seeds() if stage == "validation" else range(plan.seeds):
+    for seed in plan.tuning_seeds() if stage == "validation" else plan.test_seeds():
         for name in plan.methods:
             runs: list[tuple[int, str]] = []
             for nodes in plan.counts():
                 best, complete = chosen(plan, records, methods[name].like or name, plan.tuned_at(nodes))
                 if stage == "test" and complete:
-                    runs.append((nodes, name_of(best[-1]) if best else ""))
+                    runs.append((nodes, name_of(best[methods[name].last]) if best else ""))
                 elif stage == "validation" and methods[name].like is None and nodes == plan.tuned_at(nodes):
                     runs += [(nodes, name_of(option)) for option in methods[name].options(best) or []]
             missing = tuple(r for r in runs if (stage, name, r[0], r[1], seed) not in done)
