@@ -1,12 +1,12 @@
 /* One training, every budget: nested sub-networks that share their weights.
  *
- *     K_0 = n > K_1, K_2 ...     budgets of the passes of one step, all over the same rows
+ *     K_0, K_1, K_2 ...          budgets of the passes of one step, all over the same rows
  *     g^K                        gates of METHOD at K: soft, g_i = F((s_i - theta_K)/T), or the K first in a fixed order
  *     h_i = g_i^K (1 + gain_i(K)) phi(z_i + shift_i(K)),   gain, shift: piecewise linear in log K, zero at K = n
  *
- * Weights, corrections and scores move along the sum of the gradients of all passes. The pass with every node open
- * learns from the labels and teaches the others, half of whose targets are its predictions. Corrections fold into the
- * weights and biases of each sub-network.
+ * Weights, corrections and scores move along the sum of the gradients of all passes. The first pass, as a rule with
+ * every node open, learns from the targets and teaches the others, half of whose targets are its predictions. Corrections
+ * fold into the weights and biases of each sub-network.
  *
  * A pass computes the nodes up to the last open one of each layer, and so is the cheaper the smaller its budget is, if
  * the caller keeps the best nodes in front (sp_trainer_permute). A gate below SHUT counts as closed.
@@ -93,7 +93,7 @@ int sp_trainer_n_knots(const sp_trainer *trainer) { return trainer->path ? train
 
 int sp_trainer_n_budgets(const sp_trainer *trainer)
 {
-    return trainer->path ? trainer->path->n_passes - 1 : trainer->shadow.n;
+    return trainer->path ? trainer->path->n_passes : trainer->shadow.n;
 }
 
 void sp_trainer_freeze(sp_trainer *trainer, const int32_t *rank)
@@ -245,24 +245,27 @@ sp_status sp_path_step(sp_batch *b, const double *budget, double temperature, do
     b->soft = path->soft;
     b->gathered = path->x;
     for (int pass = 0; pass < path->n_passes && !status; pass++) {
-        if (pass > 0 && budget[pass - 1] >= group->n)
+        const bool whole = budget[pass] >= group->n;
+        if (pass > 0 && whole)
             continue;
         b->add = pass > 0;
-        if (pass > 0) {
-            correct(path, budget[pass - 1]);
-            status = open_gates(trainer, pass, budget[pass - 1], temperature);
+        if (!whole) {
+            correct(path, budget[pass]);
+            status = open_gates(trainer, pass, budget[pass], temperature);
             if (status)
                 break;
             b->gates = trainer->gates;
+            if (pass == 0) /* it leaves out what is closed */
+                memset(path->total, 0, (size_t)net->n_packed * sizeof *path->total);
         }
         sp_batch_fold(b);
-        if (pass > 0)
+        if (!whole)
             shift_biases(trainer);
         const double mean = sp_batch_gradient(b);
         sp_team_run(trainer->team, collect, b, net->n_pieces);
         if (pass == 0)
             *loss = mean;
-        else
+        if (!whole)
             distribute(trainer, b, temperature);
     }
     memcpy(net->live, net->layout.width, sizeof net->live);

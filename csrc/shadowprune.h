@@ -268,12 +268,12 @@ sp_status sp_trainer_set_quantiser(sp_trainer *trainer, const sp_fixed *weight, 
 
 /* --- One training, every budget (path.c) ------------------------------------------------------------------------- */
 
-/* From now on a step passes n_passes times over its rows: with every node open, then under budgets of its own. They
-   are counts on the one group of the shadow, which there must be; a budget of all its nodes skips the pass. Corrections
+/* From now on a step passes n_passes times over its rows, each time under a budget of its own. Budgets are counts on the
+   one group of the shadow, which there must be; one of all its nodes skips the pass, unless it is the first. Corrections
    stand on n_knots (2 or more) knots, rising counts, the last of them all nodes, where they are zero. */
 sp_status sp_trainer_set_path(sp_trainer *trainer, int n_passes, int n_knots, const double *knot);
 int sp_trainer_n_knots(const sp_trainer *trainer);   /* 0: no path */
-int sp_trainer_n_budgets(const sp_trainer *trainer); /* of one step: one per group, or one per pass but the first */
+int sp_trainer_n_budgets(const sp_trainer *trainer); /* of one step: one per group, or one per pass */
 
 /* The gates are hard from now on: open under a budget K are the nodes of the group with rank (n) below K. */
 void sp_trainer_freeze(sp_trainer *trainer, const int32_t *rank);

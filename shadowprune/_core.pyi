@@ -176,10 +176,10 @@ class Trainer:
         Weights, moments, scores and the state of their optimiser go along; x must then have the kept columns.
         """
     def set_path(self, knots: F64, passes: int) -> None:
-        """From now on each step passes so often over its rows: with every node open, which teaches the
-        others, then under budgets of their own on the one group of the shadow. Corrections stand on the
-        knots, node counts that rise to all nodes, where they are zero. `run` then takes budgets
-        (n_steps, passes - 1).
+        """From now on each step passes so often over its rows, under budgets of their own on the one group of
+        the shadow; the first teaches the others. One of all nodes leaves a pass out that is not the first.
+        Corrections stand on the knots, node counts that rise to all nodes, where they are zero. `run` then
+        takes budgets (n_steps, passes).
         """
     def set_corrections(self, gain: F32, shift: F32) -> None:
         """gain (n_knots - 1, n_gates), shift (n_knots - 1, hidden nodes and outputs)."""

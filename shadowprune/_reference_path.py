@@ -79,8 +79,13 @@ class PathTrainer:
 
     def one_pass(
         self, budget: float, temperature: float, x: F64, target: F64, weight: F64 | None
-    ) -> tuple[float, F64, F64, F64, F64]:
-        """Loss, and gradients of weights, gains, shifts and scores under one budget."""
+    ) -> tuple[float, F64, F64, F64, F64, F64]:
+        """Loss, outputs, and gradients of weights, gains, shifts and scores under one budget."""
+        if budget >= len(self.scores):
+            net = self.widths, self.activation, self.params, x
+            z = twin.forward(*net)
+            value, dz = twin.loss(self.loss, z, target, weight)
+            return value, z, twin.backward(*net, dz)[0], 0 * self.gain, 0 * self.shift, 0 * self.scores
         part, g = self.part(budget), self.gates(budget, temperature)
         gain, shift = part @ self.gain, part @ self.shift
         whole = 1 + gain
@@ -89,36 +94,35 @@ class PathTrainer:
         is_bias = ~twin.weight_mask(self.widths)
         params[is_bias] += shift
         net = self.widths, self.activation, params, x
-        value, dz = twin.loss(self.loss, twin.forward(*net, whole), target, weight)
+        z = twin.forward(*net, whole)
+        value, dz = twin.loss(self.loss, z, target, weight)
         dparams, u, _ = twin.backward(*net, dz, whole)
         of_group = np.where(g < SHUT, 0, u[self.index])
         dgain, dscores = np.zeros_like(gain), np.zeros_like(self.scores)
         dgain[self.index] = of_group * g
         if self.rank is None:
             dscores = twin.gates_backward(g, temperature, of_group * (1 + gain[self.index]))
-        return value, dparams, np.outer(part, dgain), np.outer(part, dparams[is_bias]), dscores
+        return value, z, dparams, np.outer(part, dgain), np.outer(part, dparams[is_bias]), dscores
 
     def run(
         self, x: ArrayLike, target: ArrayLike, weight: ArrayLike | None, order: NDArray[Any],
         learning_rate: ArrayLike, weight_decay: ArrayLike, budgets: ArrayLike, temperatures: ArrayLike,
     ) -> F64:  # fmt: skip
-        """Loss of the whole network at every step; then everything moves along the sum of all passes."""
+        """Loss of the first pass at every step; then everything moves along the sum of all passes."""
         x, target, budgets = (np.asarray(a, np.float64) for a in (x, target, budgets))
         rates, decays = np.asarray(learning_rate, np.float64), np.asarray(weight_decay, np.float64)
         losses = []
         for t, start in enumerate(range(0, len(order), self.batch_size)):
             rows = order[start : start + self.batch_size]
             w = None if weight is None else np.asarray(weight, np.float64)[rows]
-            net = self.widths, self.activation, self.params, x[rows]
-            z = twin.forward(*net)
-            value, dz = twin.loss(self.loss, z, target[rows], w)
+            temperature = float(np.asarray(temperatures)[t, 0])
+            first, others = float(budgets[t, 0]), budgets[t, 1:]
+            value, z, *total = self.one_pass(first, temperature, x[rows], target[rows], w)
             losses.append(value)
             # half the label, half the prediction, which is the label plus dL/dz of one row
             soft = target[rows] + 0.5 * len(rows) * twin.loss(self.loss, z, target[rows])[1]
-            total = [twin.backward(*net, dz)[0], 0 * self.gain, 0 * self.shift, 0 * self.scores]
-            temperature = float(np.asarray(temperatures)[t, 0])
-            for budget in budgets[t][budgets[t] < len(self.scores)]:
-                found = self.one_pass(float(budget), temperature, x[rows], soft, w)[1:]
+            for budget in others[others < len(self.scores)]:
+                _, _, *found = self.one_pass(float(budget), temperature, x[rows], soft, w)
                 total = [a + b for a, b in zip(total, found, strict=True)]
             self.step += 1
             adam = float(rates[t]), 0.9, 0.999, 1e-8

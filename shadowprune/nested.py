@@ -1,27 +1,30 @@
 """One training for every node count: nested sub-networks that share their weights.
 
-The scores of the shadow order all nodes, so that the networks of the K best nodes are nested. They are
-trained together (csrc/path.c has the equations):
+The scores of a shadow order all nodes, so that the networks of the K best nodes are nested. They are trained
+in levels, one after the other (csrc/path.c has the equations):
 
-1. With soft gates. Every step passes over its rows with all nodes open, under the smallest budget there
-   is yet, and under one drawn above it, log-uniformly. The smallest falls by the same factor in every
-   step, so that the order of the nodes can settle at every size.
-2. Then the order is fixed, and the node counts are cut into bands. The topmost goes on with the whole
-   network, all nodes open and a count drawn from the band in every step. Each band below copies the nodes
-   it can have, and is trained on in the same way. A small network gains most: it no longer shares its
-   weights with one ten times its size, and costs next to nothing.
+1. With soft gates, for a few epochs. A step passes over its rows with all nodes of the level open, under the
+   smallest budget there is, and under one drawn above it, log-uniformly. In the first level, which is the
+   whole network, the smallest budget falls by the same factor in every step, so that the order of the nodes
+   can settle at every size; in the others it is the smallest from the start, and all nodes and the drawn
+   budget take turns.
+2. Then the order is fixed, and the level goes on with its upper counts alone. The whole network is passed in
+   every step, and a count drawn from these in some; the other levels pass a drawn count only. What lies below
+   is copied and makes the next level, which finds the order of its nodes anew.
 
-The whole network learns from the labels. The others learn half from the labels, half from what the whole
-network says.
+So few nodes are not chosen in a network of many, and counts share their weights with those close to them. The
+smaller a level, the less it costs.
+
+The whole network learns from the labels, and while it is trained the counts in it half from these, half from
+what it says. The levels below learn half from the labels, half from what it says in the end.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -30,16 +33,25 @@ from numpy.typing import NDArray
 from . import _core
 from .network import Network
 from .shadow import Group, ShadowNetwork
-from .training import F32, History, Settings, live_weight_decay, new_trainer, run_steps
+from .training import DECAY, F32, History, Settings, live_weight_decay, new_trainer, run_steps
 
 Order = NDArray[np.int32]
 
-N_KNOTS = 9  # node counts, equally far apart in their logarithm, at which corrections stand and bands end
-TOPMOST = 0.35  # of the nodes: where the topmost band begins
-MAIN = 0.8  # part of the epochs for the whole network
-SOFT = 0.7  # part of these with soft gates
-FALL = 0.6  # part of these during which the smallest budget falls
-LEARNS_AS = 0.44  # the whole network learns at the rate of one that keeps this part of the nodes
+FIRST = 0.7  # part of all nodes where the second level begins
+STEP = 0.6  # part of its nodes where the level below another begins
+KNOT = 1.5  # corrections stand at node counts no further apart than this, as a factor
+WHOLE = 0.75  # part of the epochs for the whole network
+LENGTH = 0.55  # and for each level below it
+SOFT = 2 / 15  # part of the epochs with soft gates, of the whole network
+SOFT_BELOW = 1 / 15
+FALL = 0.6  # part of these in which the smallest budget of the whole network falls
+LARGE = 0.35  # of the nodes: while the smallest budget is larger, one drawn above it says the same
+WARM = 0.5  # temperature at which a level below begins, of that of the whole network
+LESS_DECAY = 0.5  # of the weight decay of a single run, for levels below
+EVERY = 4  # steps of the whole network to one in which a count is drawn
+BEYOND = 0.25  # part of the draws beyond the largest count of a level, which then is passed
+BELOW = 0.3  # the same for its smallest, which gains most
+SMALLEST = 0.5  # and for the smallest of all
 
 
 @dataclass(frozen=True)
@@ -134,8 +146,8 @@ def train_nested(
     weight : ndarray of shape (n,), float32, or None
         Weights of the rows, with mean one.
     settings : Settings
-        Without `weight_decay`: between those of the largest and the smallest network; that of its largest in
-        a band. The learning rate is not used.
+        Without `weight_decay`: that of a single run for the whole network, half that of its largest in a
+        level below. The learning rate is not used.
     rng : numpy.random.Generator
         Order of the rows, and the budgets drawn.
     learning_rate : callable
@@ -149,8 +161,8 @@ def train_nested(
     -------
     family : Family
     history : History
-        Loss and learning rate are those of the whole network, then means over the bands; `n_nodes` the
-        smallest budget trained under.
+        Of the whole network, then of the levels below: loss and weight decay are means over those in
+        training, the learning rate is that of the largest, `n_nodes` the smallest budget trained under.
 
     Raises
     ------
@@ -158,49 +170,83 @@ def train_nested(
         If the training diverges.
     """
     history = History()
-    n = len(x)
-    whole_run = replace(settings, learning_rate=learning_rate(LEARNS_AS))
-    main = _Nested.over(network, smallest, whole_run, scores, n)
-    bands: list[_Nested] = []
+    n, n_all = len(x), network.n_nodes
+    stages = _stages(n_all, smallest, settings.epochs)
+    levels = [_Level.whole(network, stages, settings, scores, n, lambda nodes: learning_rate(nodes / n_all))]
 
-    def note(loss: float, at: Sequence[_Nested]) -> None:
-        history.loss.append(loss)
-        history.learning_rate.append(at[0].last)
-        history.weight_decay.append(float(np.mean([one.decay for one in at])))
-        history.n_nodes.append(min(one.smallest_open() for one in at))
+    def train(active: list[_Level], y: F32) -> None:
+        """One epoch of some levels, which take the rows in the same order."""
+        order = rng.permutation(n).astype(np.int32)
+        history.loss.append(float(np.mean([one.epoch(x, y, weight, order, rng) for one in active])))
+        history.learning_rate.append(active[0].last)
+        history.weight_decay.append(float(np.mean([one.decay for one in active])))
+        history.n_nodes.append(min(one.smallest_open() for one in active))
         if progress:
             progress(history)
 
     try:
-        for _ in range(main.epochs):
-            note(main.epoch(x, target, weight, rng), [main])
-        whole = main.band()
-        bands = main.below(n, learning_rate)
-        taught = _taught(whole.network, x, target, settings.loss)
-        for _ in range(bands[0].epochs if bands else 0):
-            note(float(np.mean([one.epoch(x, taught, weight, rng) for one in bands])), bands)
+        for _ in range(stages[0].epochs):
+            train(levels, target)
+        taught = _taught(levels[0].band().network, x, target, settings.loss)
+        for epoch in _epochs_below(stages):
+            if levels[-1].next_begin == epoch:
+                levels.append(levels[-1].below())
+            train([one for one in levels[1:] if one.step < one.n_steps], taught)
     except KeyboardInterrupt:
+        n_epochs = count_epochs(n_all, smallest, settings.epochs)
         warnings.warn(
-            f"training interrupted in epoch {len(history.loss) + 1} of {n_epochs(settings)}; the networks "
+            f"training interrupted in epoch {len(history.loss) + 1} of {n_epochs}; the networks "
             "have the nodes asked for but are less trained",
             RuntimeWarning,
             stacklevel=3,  # the line that called fit
         )
-        bands = bands or main.below(n, learning_rate)
-    return Family((*(one.band() for one in bands), main.band())), history
+    return _family(levels), history
 
 
-def n_epochs(settings: Settings) -> int:
-    """Epochs of the whole run: no network sees more than `settings` say, but not all at the same time."""
-    return _main_epochs(settings) + _band_epochs(settings)
+@dataclass(frozen=True)
+class _Stage:
+    """What one level does when; times in epochs."""
+
+    top: int  # nodes of its network
+    low: int  # its smallest count, once the order is fixed
+    begin: int  # what its weights have seen already
+    epochs: int
+    soft: float  # with soft gates
+
+    @property
+    def next_begin(self) -> int:
+        """What the weights of the next level have seen."""
+        return self.begin + max(1, math.ceil(self.soft - 1e-9))
 
 
-def _band_epochs(settings: Settings) -> int:
-    return settings.epochs - round(SOFT * _main_epochs(settings))
+def _stages(n: int, smallest: int, epochs: int) -> list[_Stage]:
+    """All levels. No network sees more than `epochs`; the last level has what remains of the counts."""
+    stages = [_Stage(n, round(FIRST * n), 0, max(1, round(WHOLE * epochs)), SOFT * epochs)]
+    while STEP * stages[-1].low >= smallest and stages[-1].next_begin < epochs:
+        top, begin = stages[-1].low, stages[-1].next_begin
+        length = min(max(1, round(LENGTH * epochs)), epochs - begin)
+        stages.append(_Stage(top, round(STEP * top), begin, length, SOFT_BELOW * epochs))
+    return [*stages[:-1], replace(stages[-1], low=smallest)]
 
 
-def _main_epochs(settings: Settings) -> int:
-    return max(1, round(MAIN * settings.epochs))
+def _epochs_below(stages: list[_Stage]) -> range:
+    """Epochs of the levels below the whole network, by what the first of them has seen."""
+    below = stages[1:]
+    return range(below[0].begin, max(one.begin + one.epochs for one in below)) if below else range(0)
+
+
+def count_epochs(n_nodes: int, smallest: int, epochs: int) -> int:
+    """Epochs of the whole run: no network sees more than `epochs`, but not all at the same time."""
+    stages = _stages(n_nodes, smallest, epochs)
+    return stages[0].epochs + len(_epochs_below(stages))
+
+
+def _family(levels: list[_Level]) -> Family:
+    """The networks of all levels, each of which knows best in what order the nodes below come."""
+    bands = [one.band() for one in levels]
+    for i in reversed(range(1, len(levels))):
+        bands[i - 1].rank[levels[i].nodes] = bands[i].rank
+    return Family(tuple(reversed(bands)))
 
 
 def _taught(network: Network, x: F32, target: F32, loss: str) -> F32:
@@ -221,100 +267,80 @@ def _ranks(scores: NDArray[np.float64], layer: NDArray[np.int32]) -> Order:
     return rank
 
 
-class _Nested:
-    """One nested training: the trainer, and where the schedule stands."""
+class _Level:
+    """Training of the networks of some range of node counts: the trainer, and where the schedule stands."""
 
     def __init__(
-        self, network: Network, knots: list[int], settings: Settings, decay: float, epochs: int, n_rows: int
-    ) -> None:
+        self, network: Network, group: Group, stages: list[_Stage], settings: Settings, decay: float,
+        n_rows: int, rate: Callable[[int], float],
+    ) -> None:  # fmt: skip
+        stage, per_epoch = stages[0], -(-n_rows // settings.batch_size)
         self.network = network
-        self.knots = knots
-        self.settings = settings
+        self.group = group
+        self.stages = stages  # this level, then those below
+        self.settings = replace(settings, learning_rate=rate(stage.top))
+        self.n_rows = n_rows
+        self.rate = rate
         auto = settings.weight_decay is None
         self.decay = settings.decay_factor * decay if auto else settings.weight_decay
-        self.epochs = epochs
-        self.n_steps = epochs * -(-n_rows // settings.batch_size)
+        self.is_whole = stage.begin == 0
+        self.smallest = stages[-1].low
+        self.low = stage.low
+        self.next_begin = stages[1].begin if len(stages) > 1 else None
+        self.n_steps = stage.epochs * per_epoch
+        self.n_soft = min(max(1, round(stage.soft * per_epoch)), self.n_steps)
         self.step = 0
         self.last = 0.0  # learning rate of the last step
-        self.rank: Order | None = None
-        self.low = knots[0]  # smallest budget there will be
-        self.lowest = False  # of the bands
+        self.knots = _knots(self.smallest, stage.top)
+        self.nodes = np.arange(stage.top)  # where its nodes were when the level above fixed its order
         self.layer = np.repeat(np.arange(1, len(network.widths) - 1, dtype=np.int32), network.widths[1:-1])
+        self.rank: Order | None = None
         self.trainer = new_trainer(network, settings)
-
-    @classmethod
-    def over(
-        cls, network: Network, smallest: int, settings: Settings, scores: np.random.Generator, n_rows: int
-    ) -> _Nested:
-        """All node counts of a network, the order of its nodes still open."""
-        n = network.n_nodes
-        shadow = ShadowNetwork(network, smallest, random_state=scores)
-        knots = sorted({round(k) for k in np.geomspace(smallest, n, N_KNOTS)})
-        share = smallest / n
-        weights = [
-            w * (share if 0 < i < len(network.widths) - 1 else 1) for i, w in enumerate(network.widths)
-        ]
-        small = sum(a * b for a, b in pairwise(weights))
-        decay = math.sqrt(live_weight_decay(network.n_multiplications) * live_weight_decay(small))
-        made = cls(network, knots, settings, decay, _main_epochs(settings), n_rows)
-        made._set_path(shadow.groups[0])
-        return made
-
-    def below(self, n_rows: int, learning_rate: Callable[[float], float]) -> list[_Nested]:
-        """Bands of the node counts below the topmost one, from where the order was fixed."""
-        self.fix_order()
-        edges = [k for k in self.knots if k <= self.low]
-        rates = [learning_rate(high / self.knots[-1]) for high in edges[1:]]
-        bands = [
-            _Nested.within(self.shared, low, high, replace(self.settings, learning_rate=rate), n_rows)
-            for (low, high), rate in zip(pairwise(edges), rates, strict=True)
-        ]
-        if bands:
-            bands[0].lowest = True
-        return bands
-
-    @classmethod
-    def within(cls, whole: Band, low: int, high: int, settings: Settings, n_rows: int) -> _Nested:
-        """Node counts from low to high, from where the whole network stands."""
-        network = whole.at(high)
-        made = cls(
-            network,
-            [low, high],
-            settings,
-            live_weight_decay(network.n_multiplications),
-            _band_epochs(settings),
-            n_rows,
-        )
-        keep = np.concatenate(whole.keep(high))
-        shadow = ShadowNetwork(network, low, random_state=0)
-        made._set_path(shadow.groups[0])
-        made.rank = whole.rank[keep[network.widths[0] :]]
-        made.trainer.freeze(made.rank)
-        (gain, shift), (to_gain, to_shift) = whole.correction(low), whole.correction(high)
-        outputs = np.ones(network.widths[-1], np.bool_)
-        made.trainer.set_corrections(
-            ((1 + gain) / (1 + to_gain) - 1)[None, keep],
-            (shift - to_shift)[None, np.concatenate([keep[network.widths[0] :], outputs])],
-        )
-        return made
-
-    def _set_path(self, group: Group) -> None:
-        self.group = group
         self.trainer.set_shadow([(group.index, group.scores, None, group.rate)])
         self.trainer.set_path(np.array(self.knots, float), 3)
 
-    def epoch(self, x: F32, target: F32, weight: F32 | None, rng: np.random.Generator) -> float:
+    @classmethod
+    def whole(
+        cls, network: Network, stages: list[_Stage], settings: Settings, scores: np.random.Generator,
+        n_rows: int, rate: Callable[[int], float],
+    ) -> _Level:  # fmt: skip
+        """The first level."""
+        group = ShadowNetwork(network, stages[-1].low, random_state=scores).groups[0]
+        decay = live_weight_decay(network.n_multiplications, DECAY)
+        return cls(network, group, stages, settings, decay, n_rows, rate)
+
+    def below(self) -> _Level:
+        """The counts that this level leaves, from where its order was fixed."""
+        above, n_inputs = self.fixed, self.network.widths[0]
+        keep = np.concatenate(above.keep(self.low))
+        hidden = keep[n_inputs:]
+        network = above.at(self.low)
+        group = ShadowNetwork(network, self.smallest, random_state=0).groups[0]
+        group.scores[:] = self.scores[hidden]
+        decay = live_weight_decay(network.n_multiplications, LESS_DECAY * DECAY)
+        made = _Level(network, group, self.stages[1:], self.settings, decay, self.n_rows, self.rate)
+        made.nodes = np.flatnonzero(hidden)
+        to_gain, to_shift = above.correction(self.low)
+        pairs = zip(*(above.correction(k) for k in made.knots[:-1]), strict=True)
+        gain, shift = (np.array(pair, np.float32) for pair in pairs)
+        outputs = np.ones(network.widths[-1], np.bool_)
+        made.trainer.set_corrections(  # of a node that was hardly open the ratio says nothing
+            np.clip((1 + gain) / (1 + to_gain), 0.5, 2)[:, keep] - 1,
+            (shift - to_shift)[:, np.concatenate([hidden, outputs])],
+        )
+        return made
+
+    def epoch(self, x: F32, target: F32, weight: F32 | None, order: Order, rng: np.random.Generator) -> float:
         """One pass over the rows, in two pieces where the order becomes fixed inside it; mean loss."""
         batch = self.settings.batch_size
-        order = rng.permutation(len(x)).astype(np.int32)
-        begin, finish, losses = self.step, max(1, round(SOFT * self.n_steps)), []
+        begin, losses = self.step, []
         end = begin + -(-len(x) // batch)
         while self.step < end:
-            to = min(end, finish) if self.rank is None else end
+            to = min(end, self.n_soft) if self.rank is None else end
             rows = order[(self.step - begin) * batch : (to - begin) * batch]
             losses.append(self._advance(x, target, weight, rows, np.arange(self.step, to), rng))
             self.step = to
-            if self.rank is None and self.step >= finish:
+            if self.rank is None and self.step >= self.n_soft:
                 self.fix_order()
         if self.rank is None:
             self._best_first(-self.trainer.get_shadow()[0])  # before the next epoch
@@ -324,33 +350,39 @@ class _Nested:
         self, x: F32, target: F32, weight: F32 | None, rows: Order, steps: NDArray[np.int64],
         rng: np.random.Generator,
     ) -> NDArray[np.float64]:  # fmt: skip
-        part, n = steps / self.n_steps, self.knots[-1]
-        low, none = self._smallest(part), np.full(len(steps), float(n))  # all nodes are no pass of their own
-        above = rng.random(len(steps))
-        if self.lowest:  # elsewhere the smallest is the largest of the band below
-            above = np.maximum(2 * above - 1, 0)
-        drawn = low * (n / low) ** above
-        if self.rank is None:  # two budgets near all nodes say the same
-            budgets = np.stack([low, np.where(low > TOPMOST * n, none, drawn)], axis=1)
+        part, n = np.minimum(steps / self.n_soft, 1), self.knots[-1]
+        low, none = self._smallest(part), np.full(len(steps), float(n))  # all nodes are no pass but the first
+        soft, is_last = self.rank is None, self.low == self.smallest
+        below = 0 if soft else SMALLEST if is_last else BELOW
+        drawn = low * (n / low) ** np.clip((1 + below + BEYOND) * rng.random(len(steps)) - below, 0, 1)
+        if soft and self.is_whole:
+            budgets = [none, low, np.where(low > LARGE * n, none, drawn)]
+        elif soft:
+            budgets = [np.where(steps % 2, drawn, none), low, none]
+        elif self.is_whole:
+            budgets = [none, np.where(steps % EVERY, none, np.rint(drawn)), none]
         else:
-            budgets = np.stack([none, np.rint(drawn)], axis=1)
+            budgets = [np.rint(drawn), none, none]
+        hot = self.group.hot * (1 if self.is_whole else WARM)
         losses, self.last = run_steps(
             self.trainer, self.settings, (x, target, weight), rows, steps, self.n_steps,
-            np.full(len(steps), self.decay), budgets, self.group.temperature(part)[:, None],
+            np.full(len(steps), self.decay), np.stack(budgets, axis=1),
+            (hot * (self.group.cold / hot) ** part)[:, None],
         )  # fmt: skip
         return losses
 
     def _smallest(self, part: NDArray[Any]) -> NDArray[np.float64]:
-        """Smallest budget: with soft gates it falls by the same factor in every step, then it is fixed."""
+        """Smallest budget in these parts of the soft steps; at first it falls by the same factor in each."""
         if self.rank is not None:
             return np.full(len(part), float(self.low))
-        small, n = self.knots[0], self.knots[-1]
-        falling: NDArray[np.float64] = n * (small / n) ** np.minimum(part / SOFT / FALL, 1.0)
+        n = self.knots[-1]
+        fallen = np.minimum(part / FALL, 1.0) if self.is_whole else np.ones(len(part))
+        falling: NDArray[np.float64] = n * (self.smallest / n) ** fallen
         return falling
 
     def smallest_open(self) -> float:
         """The smallest budget by now."""
-        return float(self._smallest(np.array([self.step / self.n_steps]))[0])
+        return float(self._smallest(np.array([min(self.step / self.n_soft, 1)]))[0])
 
     def fix_order(self) -> Order:
         """Nodes come and go in the order of their scores from now on; their ranks."""
@@ -358,9 +390,8 @@ class _Nested:
             rank = _ranks(self.trainer.get_shadow()[0], self.layer)
             self.trainer.freeze(rank)
             rank = rank[self._best_first(rank)]
-            self.shared = self._band(rank)
-            self.low = max([k for k in self.knots if k <= TOPMOST * self.knots[-1]], default=self.knots[0])
-            self.lowest = self.low == self.knots[0]
+            self.scores = self.trainer.get_shadow()[0]
+            self.fixed = self._band(rank)
             self.rank = rank  # last: a Ctrl-C before this line finds the order open, and fixes it again
         return self.rank
 
@@ -370,6 +401,7 @@ class _Nested:
         n_inputs = self.network.widths[0]
         inputs = np.arange(n_inputs, dtype=np.int32)
         self.trainer.permute(np.concatenate([inputs, n_inputs + hidden], dtype=np.int32))
+        self.nodes = self.nodes[hidden]
         return hidden
 
     def band(self) -> Band:
@@ -380,4 +412,10 @@ class _Nested:
         network = self.network.copy()
         network.params[:] = self.trainer.get_state()[0]
         gain, shift = self.trainer.get_corrections()
-        return Band(network, rank, tuple(self.knots), gain, shift)
+        return Band(network, rank.copy(), tuple(self.knots), gain, shift)
+
+
+def _knots(low: int, high: int) -> list[int]:
+    """Node counts from low to high, equally far apart in their logarithm."""
+    n = 1 + max(1, math.ceil(math.log(high / low) / math.log(KNOT)))
+    return sorted({round(k) for k in np.geomspace(low, high, n)})

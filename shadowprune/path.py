@@ -19,7 +19,7 @@ from ._estimator import check_weights
 from .budget import Budget, count
 from .estimators import ShadowClassifier
 from .metrics import background_rejection
-from .nested import n_epochs, train_nested
+from .nested import count_epochs, train_nested
 from .training import F32, usual_learning_rate
 
 
@@ -39,9 +39,8 @@ class ShadowPath(BaseEstimator):  # type: ignore[misc]
         Hidden nodes of the smallest network: an int is the number, a float the fraction (rounded down). By
         default 5 %, but at least one per hidden layer.
     activation, alpha, batch_size, learning_rate_init, max_iter, standardize, random_state, n_jobs, verbose
-        As for `ShadowClassifier`. "auto" weight decay lies between those of the largest and the smallest
-        network. No network sees more than `max_iter` epochs, but small ones are trained on after the large
-        ones, so that the run has a quarter more.
+        As for `ShadowClassifier`. "auto" weight decay is smaller for smaller networks. No network sees more
+        than `max_iter` epochs, but small ones are trained on after the largest, so that the run has more.
     validation_fraction : float, default=0.1
         Part of the rows that is not trained on but kept for `smallest`; 0 keeps none.
 
@@ -152,7 +151,7 @@ class ShadowPath(BaseEstimator):  # type: ignore[misc]
         def rate(kept: float) -> float:
             return usual_learning_rate(settings.batch_size, kept) if auto else settings.learning_rate
 
-        with one._progress(n_epochs(settings)) as tick:
+        with one._progress(count_epochs(n, smallest, settings.epochs)) as tick:
             self.family_, self.history_ = train_nested(
                 network, smallest, rows.x, rows.target, rows.weight, settings, rows.streams[3],
                 learning_rate=rate, scores=rows.streams[2], progress=tick,
@@ -180,7 +179,7 @@ class ShadowPath(BaseEstimator):  # type: ignore[misc]
         -------
         ShadowClassifier
             Fitted, with exactly so many nodes, and independent of the path. Its `support_` refers to the
-            whole network with the best nodes of each layer first.
+            nodes of the largest, as `at` returns it.
 
         Raises
         ------

@@ -22,7 +22,7 @@ from .shadow import STAGE, Group, ShadowNetwork
 F32 = NDArray[np.float32]
 
 WARMUP = 0.03  # part of the training over which the learning rate rises
-DECAY = 0.6  # weight decay of a large network; a path, whose networks share weights, takes 1
+DECAY = 0.6  # weight decay of a large network
 
 
 @dataclass

@@ -16,10 +16,11 @@ BATCH = 300  # three slices, so that up to three threads have something to do
 
 
 def schedule(steps):
-    """Budgets of two passes and temperatures: from all nodes to few."""
+    """Budgets of three passes and temperatures: from all nodes to few; the first of all nodes, or nearly."""
     low = np.linspace(49, 5, steps)
-    drawn = low * (N_HIDDEN / low) ** np.random.default_rng(2).random(steps)
-    return np.stack([low, drawn], axis=1), np.geomspace(0.3, 0.02, steps)[:, None]
+    first, drawn = low * (N_HIDDEN / low) ** np.random.default_rng(1).random((2, steps))
+    first[::3] = first[1::3] = N_HIDDEN
+    return np.stack([first, low, drawn], axis=1), np.geomspace(0.3, 0.02, steps)[:, None]
 
 
 def pair(activation="relu", loss="binary_crossentropy", threads=1):
@@ -106,7 +107,8 @@ def test_layers_of_any_width_are_computed_in_part(widths, batch):
         core.permute(order)
         twin.permute(order)
         rows = rng.integers(0, 200, steps * batch - batch // 2)  # the last batch is not full
-        budgets = np.rint(np.exp(rng.uniform(0, np.log(n), (steps, 2))))
+        budgets = np.rint(np.exp(rng.uniform(0, np.log(n), (steps, 3))))
+        budgets[::2, 0] = n  # or the first pass leaves nodes out as well
         run = x, target, weight, rows, *rates, budgets, np.full((steps, 1), 0.01)
         assert error(core.run(*run), twin.run(*run)) < 1e-4
         for found, wanted in zip(core.get_state()[:3], (twin.params, twin.m, twin.v), strict=True):
@@ -131,7 +133,7 @@ def test_twin_against_finite_differences():
     def loss():
         return twin.one_pass(17.0, 0.2, x, target, None)[0]
 
-    _, *grads = twin.one_pass(17.0, 0.2, x, target, None)
+    _, _, *grads = twin.one_pass(17.0, 0.2, x, target, None)
     for values, grad in zip((twin.params, twin.gain, twin.shift, twin.scores), grads, strict=True):
         flat = values.reshape(-1)
         for i in rng.choice(np.flatnonzero(grad.reshape(-1)), 12, replace=False):

@@ -1,6 +1,7 @@
 """ShadowPath: every node count from one training."""
 
 import pickle
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,9 +11,8 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
-from shadowprune import Network, ShadowClassifier, ShadowPath, nested
+from shadowprune import ShadowClassifier, ShadowPath, nested
 from shadowprune.metrics import background_rejection
-from shadowprune.training import Settings
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +39,23 @@ def test_every_count_is_exact_and_nested(path):
         before = kept
 
 
-def test_small_networks_come_from_bands(path):
-    assert len(path.family_.bands) > 3
-    tops = [band.knots[-1] for band in path.family_.bands]
-    assert tops == sorted(tops)
-    assert tops[-1] == 44
-    assert max(tops[:-1]) <= 0.35 * 44
+def test_small_networks_come_from_levels_of_their_own(path):
+    bands = path.family_.bands
+    assert [band.knots[-1] for band in bands] == [7, 11, 19, 31, 44]
+    for below, above in pairwise(bands):
+        assert not np.array_equal(below.network.params, above.at(below.knots[-1]).params)
+        widths = path.at(below.knots[-1]).widths_
+        assert widths == above.at(below.knots[-1]).widths[1:-1]  # nested all the same
+
+
+def test_the_order_is_one_over_all_levels(path):
+    """Which nodes of the whole network the small ones are, against following them down the levels."""
+    family = path.family_
+    for n in (4, 9, 25):
+        masks = [band.keep(n) for band in family.bands if n <= band.knots[-1]]
+        widths = [tuple(int(mask.sum()) for mask in of) for of in masks]
+        assert len(set(widths)) == 1
+        assert widths[0][1:] == path.at(n).widths_
 
 
 @pytest.mark.parametrize("n", [4, 6, 9, 22, 23, 37, 44])
@@ -260,7 +271,7 @@ def test_ctrl_c_leaves_usable_networks(rows, monkeypatch):
 def test_ctrl_c_while_the_order_is_fixed(rows, monkeypatch):
     """Between one line and the next: whatever was done by then is done again."""
     for name in ("_best_first", "_band"):
-        method, stopped = getattr(nested._Nested, name), []
+        method, stopped = getattr(nested._Level, name), []
 
         def stop(self, rank, method=method, stopped=stopped):
             found = method(self, rank)
@@ -270,23 +281,35 @@ def test_ctrl_c_while_the_order_is_fixed(rows, monkeypatch):
             return found
 
         with monkeypatch.context() as patch:
-            patch.setattr(nested._Nested, name, stop)
+            patch.setattr(nested._Level, name, stop)
             path = ShadowPath((16, 8), n_nodes_min=3, max_iter=6, random_state=0)
             with pytest.warns(RuntimeWarning, match="training interrupted"):
                 path.fit(*rows)
         assert [path.at(n).n_nodes_ for n in (3, 11, 24)] == [3, 11, 24]
 
 
-def test_no_bands_below_the_whole_network():
-    """The smallest has the share of the passes that it has at the bottom of the bands."""
-    network, settings = Network((4, 6, 1), random_state=0), Settings("binary_crossentropy", 2, 32, 0.01, None)
-    for smallest, is_lowest in ((4, True), (1, False)):
-        whole = nested._Nested.over(network, smallest, settings, np.random.default_rng(0), 100)
-        whole.fix_order()
-        assert whole.lowest == is_lowest
-        bands = whole.below(100, lambda kept: 0.01)
-        assert [band.lowest for band in bands] == [not is_lowest, *[False] * (len(bands) - 1)][: len(bands)]
-        assert bool(bands) != is_lowest
+@pytest.mark.parametrize("epochs", [1, 2, 3, 7, 30, 200])
+@pytest.mark.parametrize(("n", "smallest"), [(256, 12), (10, 9), (6, 1), (44, 4), (2000, 3), (3, 2)])
+def test_levels_cover_every_count_and_no_network_sees_too_much(n, smallest, epochs):
+    stages = nested._stages(n, smallest, epochs)
+    assert [stages[0].top, *(one.low for one in stages)] == [*(one.top for one in stages), smallest]
+    assert all(one.top > one.low for one in stages)
+    for one, before in zip(stages, [None, *stages], strict=False):
+        assert one.epochs >= 1
+        assert one.begin + one.epochs <= epochs
+        if before:
+            assert one.begin >= before.begin + before.soft
+            assert one.begin <= before.begin + before.epochs  # that order is fixed by then
+
+
+def test_history_has_every_epoch(rows):
+    for epochs in (1, 4, 13):
+        path = ShadowPath((16, 8), n_nodes_min=3, max_iter=epochs, random_state=0).fit(*rows)
+        history = path.history_
+        assert len(history.loss) == nested.count_epochs(24, 3, epochs)
+        assert len(history.learning_rate) == len(history.weight_decay) == len(history.n_nodes)
+        assert np.isfinite(history.loss).all()
+        assert min(history.n_nodes) == 3
 
 
 def test_one_epoch_and_few_counts(rows):
