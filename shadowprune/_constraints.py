@@ -175,12 +175,12 @@ class Count(Constraint):
         return _core.select(scores, self.layer, self.keep, low, high, self.limits.multiple), 0.0
 
     def idle(self, scores: F64, gates: NDArray[np.float32]) -> Bools:
-        # open gates add up to at least `keep`, so the best `keep` are open, but for what the limits ask for
         if self.limits.multiple > 1 or self.limits.cut(self.layer):
             return super().idle(scores, gates)
         order = np.lexsort((np.arange(len(scores)), -scores))
         spare = np.zeros(len(scores), np.bool_)
         spare[order] = _rank(self.layer[order]) >= self.limits.low[self.layer[order]]
+        spare[order[: self.keep]] = False  # of very many nodes all gates may be small for a while
         return spare & (gates < CLOSED)
 
     def report(self, keep: Bools, short: float) -> BudgetReport:

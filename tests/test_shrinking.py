@@ -126,6 +126,13 @@ def test_the_last_closed_nodes_may_leave_before_the_ramp_ends(n_rows):
     assert clf.network_.widths[0] == 1
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_what_the_finish_may_choose_never_leaves(seed):
+    """Inputs that say nothing, three nodes of five hundred: while gates are soft all of them are small."""
+    clf = sp.ShadowClassifier((256, 256), n_nodes=3, max_iter=20, random_state=seed)
+    assert clf.fit(np.zeros((300, 3)), np.arange(300) % 2).n_nodes_ == 3
+
+
 def test_a_group_keeps_a_node():
     keep = np.ones(N_GATES, np.bool_)
     trainer, zeros = half_trained(_core)[0], np.zeros(twin.n_params(WIDTHS), np.float32)
