@@ -16,7 +16,8 @@ So few nodes are not chosen in a network of many, and counts share their weights
 smaller a level, the less it costs.
 
 The whole network learns from the labels, and while it is trained the counts in it half from these, half from
-what it says. The levels below learn half from the labels, half from what it says in the end.
+what it says. The levels below learn half from the labels, half from what it says in the end; while their
+gates are soft, the later passes of a step half from the first.
 """
 
 from __future__ import annotations
@@ -174,13 +175,20 @@ def train_nested(
     stages = _stages(n_all, smallest, settings.epochs)
     levels = [_Level.whole(network, stages, settings, scores, n, lambda nodes: learning_rate(nodes / n_all))]
 
+    begun = 0
+
     def train(active: list[_Level], y: F32) -> None:
         """One epoch of some levels, which take the rows in the same order."""
+        nonlocal begun
+        begun += 1
         order = rng.permutation(n).astype(np.int32)
-        history.loss.append(float(np.mean([one.epoch(x, y, weight, order, rng) for one in active])))
+        loss = float(np.mean([one.epoch(x, y, weight, order, rng) for one in active]))
+        decay = float(np.mean([one.decay for one in active]))
+        fewest = min(one.smallest_open() for one in active)
+        history.loss.append(loss)
         history.learning_rate.append(active[0].last)
-        history.weight_decay.append(float(np.mean([one.decay for one in active])))
-        history.n_nodes.append(min(one.smallest_open() for one in active))
+        history.weight_decay.append(decay)
+        history.n_nodes.append(fewest)
         if progress:
             progress(history)
 
@@ -195,7 +203,7 @@ def train_nested(
     except KeyboardInterrupt:
         n_epochs = count_epochs(n_all, smallest, settings.epochs)
         warnings.warn(
-            f"training interrupted in epoch {len(history.loss) + 1} of {n_epochs}; the networks "
+            f"training interrupted in epoch {begun} of {n_epochs}; the networks "
             "have the nodes asked for but are less trained",
             RuntimeWarning,
             stacklevel=3,  # the line that called fit
@@ -246,6 +254,11 @@ def _family(levels: list[_Level]) -> Family:
     bands = [one.band() for one in levels]
     for i in reversed(range(1, len(levels))):
         bands[i - 1].rank[levels[i].nodes] = bands[i].rank
+    place = np.arange(len(bands[0].rank))  # nodes of every level in the order of the whole
+    for i, one in enumerate(levels[1:], 1):
+        place = place[one.nodes]
+        hidden = one._best_first(place)
+        bands[i] = one._band(bands[i].rank[hidden])
     return Family(tuple(reversed(bands)))
 
 

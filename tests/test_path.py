@@ -325,3 +325,21 @@ def test_ranks_have_the_best_of_every_layer_first():
     scores = np.array([5.0, 4.0, 3.0, -1.0, -2.0, 0.0])
     layer = np.array([1, 1, 1, 2, 2, 3], np.int32)
     np.testing.assert_array_equal(nested._ranks(scores, layer), [0, 3, 4, 2, 5, 1])
+
+
+def test_nodes_of_every_network_come_in_the_order_of_the_support():
+    """With weights that do not move, a smaller network is a part of the largest."""
+    X = np.random.default_rng(0).normal(size=(400, 6))
+    path = ShadowPath(
+        (16, 20),
+        n_nodes_min=4,
+        max_iter=20,
+        random_state=0,
+        learning_rate_init=1e-12,
+        alpha=0.0,
+        standardize=False,
+    ).fit(X, X[:, 0] * X[:, 1] > 0)
+    first = path.at(36).network_.weights[0]
+    for n_nodes in range(4, 36):
+        small = path.at(n_nodes)
+        np.testing.assert_allclose(small.network_.weights[0], first[:, small.support_[1]], atol=1e-6)
