@@ -54,8 +54,8 @@ PARAMETERS = """hidden_layer_sizes : int or sequence of int, default=(64, 64, 64
     alpha : float or "auto", default="auto"
         Decoupled weight decay. "auto" follows the live size of the network, which is less decay
         for smaller networks; where the network before pruning has more weights than there are targets
-        (rows times outputs), it is times the weights per target, up to five. It falls less where a layer is
-        left with fewer nodes than there are classes.
+        (rows times outputs), it is times the weights per target, up to five. Where hidden layers have, on
+        average, fewer nodes than there are classes it is larger, up to twice that of the whole network.
     batch_size : int or "auto", default="auto"
         Rows per step. "auto" is 32, and 64, 128, 256 and 512 from 4,096, 16,384, 32,768 and 65,536 rows on.
     learning_rate_init : float or "auto", default="auto"

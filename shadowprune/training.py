@@ -92,12 +92,14 @@ def scarcity(n_weights: int, n_targets: int) -> float:
 
 
 def crowding(widths: Sequence[Any]) -> Any:
-    """Times how much the weight decay of the live size is taken where classes outnumber the nodes of a layer.
+    """Times how much the weight decay of the live size is taken where classes outnumber the nodes of layers.
 
-    The square of outputs per node, hidden layers taken alike. Few nodes that must tell many classes apart get
-    stuck early, and less so under strong decay (docs/method.md).
+    The square of outputs per node of the average hidden layer. Few nodes that must tell many classes apart
+    get stuck early, and less so under strong decay (docs/method.md).
     """
-    nodes = sum(widths[1:-1]) / max(1, len(widths) - 2)
+    if len(widths) < 3:
+        return 1.0
+    nodes = sum(widths[1:-1]) / (len(widths) - 2)
     return np.square(np.maximum(1.0, widths[-1] / np.maximum(nodes, 1.0)))
 
 
