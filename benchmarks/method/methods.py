@@ -111,8 +111,8 @@ def retrained(data: Data, count: int, seed: int, *, decay: float | str = RULE, r
 @lru_cache(maxsize=4)
 def _path(data: Data, seed: int) -> tuple[ShadowPath, float]:
     path = ShadowPath(
-        data.hidden, batch_size=data.batch, learning_rate_init=data.rate, max_iter=data.epochs,
-        standardize=False, validation_fraction=0, random_state=seed,
+        data.hidden, batch_size=data.batch, max_iter=data.epochs, standardize=False, validation_fraction=0,
+        random_state=seed,
     )  # fmt: skip
     begin = time.thread_time()
     path.fit(data.x, data.labels)
