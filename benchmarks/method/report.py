@@ -214,6 +214,11 @@ def page(documents: Documents) -> str:
     )
 
 
+def _samples_of(documents: Documents, table: str) -> dict[str, list[Record]]:
+    """Records of one table, by sample."""
+    return {sample: records for (name, sample), records in documents.items() if name == table}
+
+
 def check_section(documents: Documents) -> list[str]:
     """The same pipeline trained by PyTorch, and PQuantML."""
     records = documents.get(("torch", "jets"))
@@ -255,7 +260,7 @@ def _within(found: Results, tuned: str = "tuned") -> str:
 
 def defaults_section(documents: Documents) -> list[str]:
     """Defaults beside what tuning finds."""
-    tables = {sample: records for (table, sample), records in documents.items() if table == "defaults"}
+    tables = _samples_of(documents, "defaults")
     if not tables:
         return []
     lines = [
@@ -294,7 +299,7 @@ def defaults_section(documents: Documents) -> list[str]:
 
 def rules_section(documents: Documents) -> list[str]:
     """What the rules of the defaults were chosen by."""
-    tables = {sample: records for (table, sample), records in documents.items() if table == "rules"}
+    tables = _samples_of(documents, "rules")
     if not tables:
         return []
     lines = [
@@ -308,7 +313,7 @@ def rules_section(documents: Documents) -> list[str]:
         "of more than two classes a row and a class), the more is wanted, and on clean labels less than on "
         "noisy ones. The rule takes this number, from 1 to 5.", "",
     ]  # fmt: skip
-    factors, batches = ([option for option in RULES[m].options([]) or []] for m in ("decay", "batch"))
+    factors, batches = (RULES[m].options([]) or [] for m in ("decay", "batch"))
     heads = ["rows", "weights per target", "rule", *(f"{o['factor']:g}" for o in factors)]
     rows = []
     for sample, records in tables.items():
@@ -352,7 +357,8 @@ ABOUT = {
     "jets": "40-64-64-64-64-1, 97,687 training and 52,313 test jets of the package, 30 epochs.",
     "generated": "The same network on 300,000 jets, those of `generate(a, 150_000, seed=1)`, of which the "
     "jets of the package are a copy in fewer digits, and of `generate(b, 150_000, seed=2)`: 195,032 to train "
-    "on and 104,968 to test on, as the files split them, 30 epochs. Four budgets, three seeds.",
+    "on and 104,968 to test on, as the files split them, 30 epochs. Four budgets and three seeds, "
+    "for *shadow default* and *path* seven budgets and five seeds.",
     "flavour": "40-64-32-32-5 on jets of the package: light, charm, one b, two b's, Higgs; at most 7,650 "
     "training jets "
     "of a class.",
