@@ -325,12 +325,8 @@ def figure1(quick: bool, repetitions: int) -> list[tables.Record]:
                 "seconds": seconds.tolist(),
             }
         )
-    ratios = (float(np.median(times[key] / best)) for key in ("ours", "paths"))
-    print(
-        "figure 1: {:.2f}, from paths {:.2f}, of the time PyTorch takes for the originals alone".format(
-            *ratios
-        )
-    )
+    alone, paths = (np.median(times[key] / best) for key in ("ours", "paths"))
+    print(f"figure 1: {alone:.2f}, from paths {paths:.2f}, of the time PyTorch takes for the originals alone")
     return records
 
 
