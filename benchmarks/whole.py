@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from shadowprune.training import live_weight_decay
+from shadowprune._defaults import live_weight_decay
 
 from . import tables
 from .machine import processors
@@ -156,7 +156,7 @@ class Torch:
 
     def _train(self, model: Any, epochs: int, seed: int) -> None:
         n_weights = sum(p.numel() for p in model.parameters() if p.ndim == 2)
-        decay = live_weight_decay(n_weights)
+        decay = float(live_weight_decay(n_weights))
         descend(model, self.x, self.y, epochs, seed, batch=BATCH, rate=RATE, decay=decay)
 
     def _outcome(self, model: Any, seconds: float) -> Outcome:

@@ -19,6 +19,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from tqdm import tqdm
 
+from ._defaults import usual_batch_size, usual_epochs, usual_learning_rate, usual_weight_decay
 from ._folding import check_start, fold_inputs, unfold_inputs
 from ._validation import checked_rows
 from .budget import Budget
@@ -27,7 +28,7 @@ from .network import ACTIVATIONS, Network
 from .parallel import stop_if_asked, workers
 from .qat import Quantiser
 from .shadow import METHODS, ShadowNetwork
-from .training import History, Settings, scarcity, train, usual_batch_size, usual_learning_rate
+from .training import History, Settings, train
 
 F32 = NDArray[np.float32]
 
@@ -54,8 +55,10 @@ PARAMETERS = """hidden_layer_sizes : int or sequence of int, default=(64, 64, 64
     alpha : float or "auto", default="auto"
         Decoupled weight decay. "auto" follows the live size of the network, which is less decay
         for smaller networks; where the network before pruning has more weights than there are targets
-        (rows times outputs), it is times the weights per target, up to five. Where hidden layers have, on
-        average, fewer nodes than there are classes it is larger, up to twice that of the whole network.
+        (rows times outputs), it is times the weights per target, up to five, and falls less with the size
+        from seven on. Where hidden layers have, on average, fewer nodes than there are classes it is
+        larger, up to twice that of the whole network; with less than .15 weights per row it is less,
+        down to half.
     batch_size : int or "auto", default="auto"
         Rows per step. "auto" is 32, and 64, 128, 256 and 512 from 4,096, 16,384, 32,768 and 65,536 rows on.
     learning_rate_init : float or "auto", default="auto"
@@ -63,7 +66,8 @@ PARAMETERS = """hidden_layer_sizes : int or sequence of int, default=(64, 64, 64
         "auto" is 0.005, more with the square root of a batch above 512 rows, and goes against that of the
         part of the nodes that is kept, up to three times as much.
     max_iter : int or "auto", default="auto"
-        Epochs. "auto" is 30, or as many as make 3,000 steps.
+        Epochs. "auto" is 30, up to 60 where less than .3 of the nodes are kept, or as many as make 3,000
+        steps.
     early_stopping : bool, default=False
         Hold rows back, return the best network since the hard finish by its score on them, and stop
         when that has not improved for `n_iter_no_change` epochs.
@@ -520,23 +524,23 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         if batch == "auto":
             batch = usual_batch_size(n_rows)
         batch = int(min(batch, n_rows))
-        rate = self.learning_rate_init
-        if rate == "auto" and warm:
-            # the more is taken away, the more must the rest learn anew
-            rate = usual_learning_rate(batch, 1.0) * max(0.2, 1 - _kept_share(shadow, 0))
-        elif rate == "auto":
-            rate = usual_learning_rate(batch, _kept_share(shadow, 1))
-        epochs = self.max_iter
+        rate, epochs, decay = self.learning_rate_init, self.max_iter, self.alpha
+        kept = 1.0 if warm else _kept_share(shadow, 1)
+        if rate == "auto":
+            # of a trained network: the more is taken away, the more must the rest learn anew
+            rate = usual_learning_rate(batch, kept) * (max(0.2, 1 - _kept_share(shadow, 0)) if warm else 1.0)
         if epochs == "auto":
-            epochs = max(30, math.ceil(3000 / math.ceil(n_rows / batch)))
+            epochs = usual_epochs(n_rows, batch, kept)
             epochs = math.ceil(epochs / 3) if warm else epochs
+        if decay == "auto":
+            classes = self._loss() == "categorical_crossentropy"
+            decay = usual_weight_decay(network.widths, n_rows, classes)
         return Settings(
             loss=self._loss(),
             epochs=int(epochs),
             batch_size=batch,
             learning_rate=float(rate),
-            weight_decay=None if self.alpha == "auto" else float(self.alpha),
-            decay_factor=scarcity(network.n_multiplications, n_rows * network.widths[-1]),
+            weight_decay=decay,
             patience=self.n_iter_no_change if self.early_stopping else None,
             threads=workers(self.n_jobs, default=1),
         )

@@ -32,9 +32,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
+from ._defaults import WeightDecay
 from .network import Network
 from .shadow import Group, ShadowNetwork
-from .training import DECAY, F32, History, Settings, live_weight_decay, new_trainer, run_steps
+from .training import F32, History, Settings, new_trainer, run_steps
 
 Order = NDArray[np.int32]
 
@@ -48,7 +49,7 @@ SOFT_BELOW = 1 / 15
 FALL = 0.6  # part of these in which the smallest budget of the whole network falls
 LARGE = 0.35  # of the nodes: while the smallest budget is larger, one drawn above it says the same
 WARM = 0.5  # temperature at which a level below begins, of that of the whole network
-LESS_DECAY = 0.5  # of the weight decay of a single run, for levels below
+LESS_DECAY = 0.25  # of the weight decay of a single run, for levels below
 EVERY = 4  # steps of the whole network to one in which a count is drawn
 BEYOND = 0.25  # part of the draws beyond the largest count of a level, which then is passed
 BELOW = 0.3  # the same for its smallest, which gains most
@@ -131,6 +132,7 @@ def train_nested(
     rng: np.random.Generator,
     *,
     learning_rate: Callable[[float], float],
+    epochs: Callable[[float], int],
     scores: np.random.Generator,
     progress: Callable[[History], None] | None = None,
 ) -> tuple[Family, History]:
@@ -147,12 +149,12 @@ def train_nested(
     weight : ndarray of shape (n,), float32, or None
         Weights of the rows, with mean one.
     settings : Settings
-        Without `weight_decay`: that of a single run for the whole network, half that of its largest in a
-        level below. The learning rate is not used.
+        A `weight_decay` that follows the size is that of a single run for the whole network, and half that
+        of its largest in a level below. Learning rate and epochs are not used.
     rng : numpy.random.Generator
         Order of the rows, and the budgets drawn.
-    learning_rate : callable
-        Largest learning rate of a network that keeps this part of the nodes.
+    learning_rate, epochs : callable
+        Largest learning rate and epochs of a network that keeps this part of the nodes.
     scores : numpy.random.Generator
         Initial scores.
     progress : callable, optional
@@ -172,7 +174,7 @@ def train_nested(
     """
     history = History()
     n, n_all = len(x), network.n_nodes
-    stages = _stages(n_all, smallest, settings.epochs)
+    stages = _stages(n_all, smallest, epochs)
     levels = [_Level.whole(network, stages, settings, scores, n, lambda nodes: learning_rate(nodes / n_all))]
 
     begun = 0
@@ -201,7 +203,7 @@ def train_nested(
                 levels.append(levels[-1].below())
             train([one for one in levels[1:] if one.step < one.n_steps], taught)
     except KeyboardInterrupt:
-        n_epochs = count_epochs(n_all, smallest, settings.epochs)
+        n_epochs = count_epochs(n_all, smallest, epochs)
         warnings.warn(
             f"training interrupted in epoch {begun} of {n_epochs}; the networks "
             "have the nodes asked for but are less trained",
@@ -227,13 +229,16 @@ class _Stage:
         return self.begin + max(1, math.ceil(self.soft - 1e-9))
 
 
-def _stages(n: int, smallest: int, epochs: int) -> list[_Stage]:
-    """All levels. No network sees more than `epochs`; the last level has what remains of the counts."""
-    stages = [_Stage(n, round(FIRST * n), 0, max(1, round(WHOLE * epochs)), SOFT * epochs)]
-    while STEP * stages[-1].low >= smallest and stages[-1].next_begin < epochs:
+def _stages(n: int, smallest: int, epochs: Callable[[float], int]) -> list[_Stage]:
+    """All levels. No network sees more than its epochs; the last level has what remains of the counts."""
+    whole = epochs(1.0)
+    stages = [_Stage(n, round(FIRST * n), 0, max(1, round(WHOLE * whole)), SOFT * whole)]
+    while STEP * stages[-1].low >= smallest and stages[-1].next_begin < whole:
         top, begin = stages[-1].low, stages[-1].next_begin
-        length = min(max(1, round(LENGTH * epochs)), epochs - begin)
-        stages.append(_Stage(top, round(STEP * top), begin, length, SOFT_BELOW * epochs))
+        low = round(STEP * top)
+        most = epochs(low / n)
+        length = min(max(1, round(LENGTH * most)), most - begin)
+        stages.append(_Stage(top, low, begin, length, SOFT_BELOW * most))
     return [*stages[:-1], replace(stages[-1], low=smallest)]
 
 
@@ -243,8 +248,8 @@ def _epochs_below(stages: list[_Stage]) -> range:
     return range(below[0].begin, max(one.begin + one.epochs for one in below)) if below else range(0)
 
 
-def count_epochs(n_nodes: int, smallest: int, epochs: int) -> int:
-    """Epochs of the whole run: no network sees more than `epochs`, but not all at the same time."""
+def count_epochs(n_nodes: int, smallest: int, epochs: Callable[[float], int]) -> int:
+    """Epochs of the whole run: no network sees more than its own, but not all at the same time."""
     stages = _stages(n_nodes, smallest, epochs)
     return stages[0].epochs + len(_epochs_below(stages))
 
@@ -284,8 +289,8 @@ class _Level:
     """Training of the networks of some range of node counts: the trainer, and where the schedule stands."""
 
     def __init__(
-        self, network: Network, group: Group, stages: list[_Stage], settings: Settings, decay: float,
-        n_rows: int, rate: Callable[[int], float],
+        self, network: Network, group: Group, stages: list[_Stage], settings: Settings, n_rows: int,
+        rate: Callable[[int], float],
     ) -> None:  # fmt: skip
         stage, per_epoch = stages[0], -(-n_rows // settings.batch_size)
         self.network = network
@@ -294,9 +299,11 @@ class _Level:
         self.settings = replace(settings, learning_rate=rate(stage.top))
         self.n_rows = n_rows
         self.rate = rate
-        auto = settings.weight_decay is None
-        self.decay = settings.decay_factor * decay if auto else settings.weight_decay
         self.is_whole = stage.begin == 0
+        decay = settings.weight_decay
+        if isinstance(decay, WeightDecay):
+            decay = float(decay(network.widths)) * (1 if self.is_whole else LESS_DECAY)
+        self.decay = decay
         self.smallest = stages[-1].low
         self.low = stage.low
         self.next_begin = stages[1].begin if len(stages) > 1 else None
@@ -319,8 +326,7 @@ class _Level:
     ) -> _Level:  # fmt: skip
         """The first level."""
         group = ShadowNetwork(network, stages[-1].low, random_state=scores).groups[0]
-        decay = live_weight_decay(network.n_multiplications, DECAY)
-        return cls(network, group, stages, settings, decay, n_rows, rate)
+        return cls(network, group, stages, settings, n_rows, rate)
 
     def below(self) -> _Level:
         """The counts that this level leaves, from where its order was fixed."""
@@ -330,8 +336,7 @@ class _Level:
         network = above.at(self.low)
         group = ShadowNetwork(network, self.smallest, random_state=0).groups[0]
         group.scores[:] = self.scores[hidden]
-        decay = live_weight_decay(network.n_multiplications, LESS_DECAY * DECAY)
-        made = _Level(network, group, self.stages[1:], self.settings, decay, self.n_rows, self.rate)
+        made = _Level(network, group, self.stages[1:], self.settings, self.n_rows, self.rate)
         made.nodes = np.flatnonzero(hidden)
         to_gain, to_shift = above.correction(self.low)
         pairs = zip(*(above.correction(k) for k in made.knots[:-1]), strict=True)

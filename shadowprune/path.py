@@ -15,12 +15,13 @@ from sklearn.base import BaseEstimator
 from sklearn.isotonic import IsotonicRegression
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
+from ._defaults import usual_epochs, usual_learning_rate
 from ._estimator import check_weights
 from .budget import Budget, count
 from .estimators import ShadowClassifier
 from .metrics import background_rejection
 from .nested import count_epochs, train_nested
-from .training import F32, usual_learning_rate
+from .training import F32
 
 
 class ShadowPath(BaseEstimator):  # type: ignore[misc]
@@ -146,15 +147,19 @@ class ShadowPath(BaseEstimator):  # type: ignore[misc]
         smallest = count("n_nodes_min", asked, n, layers, n - 1, why="one per hidden layer")
         network = one._first_network(rows, None)
         settings = one._settings(rows.n, network, None)
-        auto = self.learning_rate_init == "auto"
+        batch = settings.batch_size
 
         def rate(kept: float) -> float:
-            return usual_learning_rate(settings.batch_size, kept) if auto else settings.learning_rate
+            auto = self.learning_rate_init == "auto"
+            return usual_learning_rate(batch, kept) if auto else settings.learning_rate
 
-        with one._progress(count_epochs(n, smallest, settings.epochs)) as tick:
+        def epochs(kept: float) -> int:
+            return usual_epochs(rows.n, batch, kept) if self.max_iter == "auto" else settings.epochs
+
+        with one._progress(count_epochs(n, smallest, epochs)) as tick:
             self.family_, self.history_ = train_nested(
                 network, smallest, rows.x, rows.target, rows.weight, settings, rows.streams[3],
-                learning_rate=rate, scores=rows.streams[2], progress=tick,
+                learning_rate=rate, epochs=epochs, scores=rows.streams[2], progress=tick,
             )  # fmt: skip
         self.n_nodes_range_ = (smallest, n)
         self.classes_, self.n_features_in_ = one.classes_, one.n_features_in_

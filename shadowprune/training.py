@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 import warnings
-from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
+from ._defaults import WeightDecay
 from .fixedpoint import FixedNetwork
 from .network import Network
 from .qat import Quantiser
@@ -22,7 +21,6 @@ from .shadow import STAGE, Group, ShadowNetwork
 F32 = NDArray[np.float32]
 
 WARMUP = 0.03  # part of the training over which the learning rate rises
-DECAY = 0.6  # weight decay of a large network
 
 
 @dataclass
@@ -66,55 +64,10 @@ class Settings:
     epochs: int
     batch_size: int
     learning_rate: float
-    weight_decay: float | None  # None: follows the live size of the network
-    decay_factor: float = 1.0  # times that
+    weight_decay: float | WeightDecay  # a number, or what it is at the live size of the network
     optimizer: str = "adam"
     patience: int | None = None  # epochs without a better validation score, after the hard finish
     threads: int = 1  # inside each step
-
-
-def live_weight_decay(n_weights: float, largest: float = 1.0) -> float:
-    """Weight decay for a network of so many weights: `largest` for 40-64-64-64-64-1, less for smaller ones.
-
-    The square root follows the best values found per budget (docs/method.md).
-    """
-    return largest * min(1.0, math.sqrt(n_weights / 15000))
-
-
-def scarcity(n_weights: int, n_targets: int) -> float:
-    """How much more weight decay is wanted for want of data: weights per target value, from 1 to 5.
-
-    Counted are the weights that training begins with, among which it chooses, and as targets the rows times
-    the outputs, of which two classes have one. Next to a mean loss, a prior of the weights stands with one
-    over the number of rows (docs/method.md has what was measured).
-    """
-    return min(5.0, max(1.0, n_weights / n_targets))
-
-
-def crowding(widths: Sequence[Any]) -> Any:
-    """Times how much the weight decay of the live size is taken where classes outnumber the nodes of layers.
-
-    The square of outputs per node of the average hidden layer. Few nodes that must tell many classes apart
-    get stuck early, and less so under strong decay (docs/method.md).
-    """
-    if len(widths) < 3:
-        return 1.0
-    nodes = sum(widths[1:-1]) / (len(widths) - 2)
-    return np.square(np.maximum(1.0, widths[-1] / np.maximum(nodes, 1.0)))
-
-
-def usual_batch_size(n_rows: int) -> int:
-    """Rows a step: a power of two from 32 to 512 (docs/method.md)."""
-    return 32 << bisect_right((4096, 16384, 32768, 65536), n_rows)
-
-
-def usual_learning_rate(batch_size: int, kept: float) -> float:
-    """Largest learning rate for steps of so many rows, of a network that keeps this part of its nodes.
-
-    0.005, and more for more than 512 rows, with their root; it goes against the root of the part kept, up to
-    three times as much: a small network that comes out of a large one gains from it (docs/method.md).
-    """
-    return 5e-3 * max(1.0, math.sqrt(batch_size / 512)) * min(3.0, 1 / math.sqrt(kept))
 
 
 def learning_rates(peak: float, steps: NDArray[Any], n_steps: int) -> F32:
@@ -248,7 +201,6 @@ class _Run:
         settings: Settings, quantiser: Quantiser | None,
     ) -> None:  # fmt: skip
         self.layout = network
-        self.whole_decay = live_weight_decay(network.n_multiplications, DECAY)
         self.x, self.target, self.weight = x, target, weight
         self.settings = settings
         self.shadow = shadow
@@ -304,7 +256,7 @@ class _Run:
         if groups:
             budgets = np.stack([self._budget(g, part) for g in groups], axis=1)
             temperatures = np.stack([g.temperature(part) for g in groups], axis=1)
-        wanted = self._live_decay(part) if s.weight_decay is None else np.full(len(steps), s.weight_decay)
+        wanted = self._decay(part)
         losses, rate = run_steps(
             self.trainer, s, (self.x, self.target, self.weight), rows, steps, self.n_steps, wanted, budgets,
             temperatures,
@@ -320,17 +272,15 @@ class _Run:
         capped: NDArray[np.float64] = np.minimum(budget, self.active[group.index].sum())
         return capped
 
-    def _live_decay(self, part: NDArray[Any]) -> NDArray[np.float64]:
-        """Weight decay of the size the network has at each step, every covered layer shrinking alike."""
-        open_part: dict[int, Any] = {}
-        for g in self.shadow.groups if self.soft and self.shadow else []:
-            open_part |= dict.fromkeys(g.layer.tolist(), g.open_part(part))
-        widths = [w * open_part.get(layer, 1.0) for layer, w in enumerate(self.layout.widths)]
-        n_weights = sum(a * b for a, b in pairwise(widths))
-        decay = np.array([live_weight_decay(n, DECAY) for n in np.broadcast_to(n_weights, part.shape)])
-        if self.settings.loss == "categorical_crossentropy":
-            decay = np.minimum(2 * self.whole_decay, decay * crowding(widths))
-        return self.settings.decay_factor * decay
+    def _decay(self, part: NDArray[Any]) -> NDArray[np.float64]:
+        """Weight decay at each step; if it follows the live size, every covered layer shrinks alike."""
+        decay: Any = self.settings.weight_decay
+        if isinstance(decay, WeightDecay):
+            open_part: dict[int, Any] = {}
+            for g in self.shadow.groups if self.soft and self.shadow else []:
+                open_part |= dict.fromkeys(g.layer.tolist(), g.open_part(part))
+            decay = decay([w * open_part.get(layer, 1.0) for layer, w in enumerate(self.layout.widths)])
+        return np.broadcast_to(decay, part.shape)
 
     def _open_nodes(self) -> float:
         if not self.soft:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import shadowprune as sp
 from shadowprune import _estimator, _knapsack
 from shadowprune._constraints import BudgetReport
-from shadowprune.training import DECAY, live_weight_decay
+from shadowprune._defaults import DECAY, live_weight_decay
 
 CEILINGS = ("weighted", "multiplications", "multipliers", "weights")
 PAPER = [40, 64, 64, 64, 64, 1]
@@ -628,5 +628,5 @@ def test_weight_decay_follows_the_live_size(problem, budget):
     decay = clf.history_.weight_decay
     assert decay[0] > decay[2] > decay[4]
     n_weights = sum(a * b for a, b in itertools.pairwise(clf.network_.widths))
-    assert decay[-1] == pytest.approx(live_weight_decay(n_weights, DECAY))
+    assert decay[-1] == pytest.approx(DECAY * live_weight_decay(n_weights))
     assert decay[9] == pytest.approx(decay[-1], rel=0.15)  # the finish cuts no step into it

@@ -1,6 +1,5 @@
 """The estimators: scikit-learn's contract, exact counts, weights, bad input."""
 
-import itertools
 import pickle
 
 import numpy as np
@@ -212,40 +211,6 @@ def test_early_stopping_stops_and_keeps_the_count(cancer):
     assert clf.n_nodes_ == 8
     assert len(clf.history_.validation_score) > 0
     assert clf.score(X_test, y_test) > 0.9
-
-
-@pytest.mark.parametrize(
-    ("rows", "classes", "factor"),
-    [(60, 2, 5.0), (150, 2, 334 / 150), (400, 2, 1.0), (60, 4, 376 / 240), (150, 4, 1.0)],
-)
-def test_weight_decay_grows_for_want_of_targets(rng, rows, classes, factor):
-    """6-16-14-1 has 334 weights, 376 with four outputs; the targets are the rows times the outputs."""
-    X, y = rng.normal(size=(rows, 6)), np.arange(rows) % classes
-    clf = sp.ShadowClassifier((16, 14), n_nodes=None, max_iter=1, random_state=0).fit(X, y)
-    usual = 0.6 * ((334 if classes == 2 else 376) / 15000) ** 0.5
-    assert clf.history_.weight_decay == pytest.approx([factor * usual])
-
-
-@pytest.mark.parametrize(
-    ("classes", "nodes", "slower"), [(5, 20, 1), (5, 8, 25 / 16), (5, 4, 25 / 4), (8, 4, None)]
-)
-def test_weight_decay_falls_less_where_classes_crowd(rng, classes, nodes, slower):
-    """Two layers; it becomes at most twice what it is for the whole network."""
-    X, y = rng.normal(size=(200, 6)), np.arange(200) % classes
-    clf = sp.ShadowClassifier((16, 16), n_nodes=nodes, max_iter=20, random_state=0).fit(X, y)
-    whole = 0.6 * ((6 * 16 + 16 * 16 + 16 * classes) / 15000) ** 0.5
-    live = sum(a * b for a, b in itertools.pairwise(clf.network_.widths))
-    expected = 2 * whole if slower is None else slower * 0.6 * (live / 15000) ** 0.5
-    assert clf.history_.weight_decay[-1] == pytest.approx(expected)
-    assert clf.history_.weight_decay[0] == pytest.approx(whole, rel=0.4)
-
-
-def test_large_samples_have_the_settings_of_the_study():
-    """97,687 jets: every stored table rests on these."""
-    assert training.scarcity(40 * 64 + 3 * 64 * 64 + 64, 97_687) == 1
-    usual = training.usual_batch_size
-    assert usual(97_687) == usual(65_536) == 512
-    assert [usual(n) for n in (2, 4095, 4096, 16_384, 32_768)] == [32, 32, 64, 128, 256]
 
 
 def test_negative_weights_cancel_rows():

@@ -291,7 +291,7 @@ def test_ctrl_c_while_the_order_is_fixed(rows, monkeypatch):
 @pytest.mark.parametrize("epochs", [1, 2, 3, 7, 30, 200])
 @pytest.mark.parametrize(("n", "smallest"), [(256, 12), (10, 9), (6, 1), (44, 4), (2000, 3), (3, 2)])
 def test_levels_cover_every_count_and_no_network_sees_too_much(n, smallest, epochs):
-    stages = nested._stages(n, smallest, epochs)
+    stages = nested._stages(n, smallest, lambda kept: epochs)
     assert [stages[0].top, *(one.low for one in stages)] == [*(one.top for one in stages), smallest]
     assert all(one.top > one.low for one in stages)
     for one, before in zip(stages, [None, *stages], strict=False):
@@ -306,7 +306,7 @@ def test_history_has_every_epoch(rows):
     for epochs in (1, 4, 13):
         path = ShadowPath((16, 8), n_nodes_min=3, max_iter=epochs, random_state=0).fit(*rows)
         history = path.history_
-        assert len(history.loss) == nested.count_epochs(24, 3, epochs)
+        assert len(history.loss) == nested.count_epochs(24, 3, lambda kept, n=epochs: n)
         assert len(history.learning_rate) == len(history.weight_decay) == len(history.n_nodes)
         assert np.isfinite(history.loss).all()
         assert min(history.n_nodes) == 3

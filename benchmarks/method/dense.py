@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shadowprune import _core
+from shadowprune._defaults import DECAY
 from shadowprune.network import Network
-from shadowprune.training import Settings, live_weight_decay, train
+from shadowprune.training import Settings, train
 
 from .samples import Data
 
@@ -20,11 +21,11 @@ RULE = "rule"
 def decay_of(option: float | str, network: Network, data: Data) -> float:
     """Weight decay that an option names; the rule: the root of the weights, 1 for 40-64-64-64-64-1.
 
-    It is as much larger for want of rows as that of the estimator.
+    It depends on the number of rows as that of the estimator does.
     """
     if option != RULE:
         return float(option)
-    return data.decay_factor * live_weight_decay(network.n_multiplications)
+    return float(data.rule(network.widths)) / DECAY
 
 
 def rng_of(seed: int, *purpose: int) -> np.random.Generator:

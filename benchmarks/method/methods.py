@@ -10,8 +10,9 @@ from itertools import product
 from typing import Any
 
 from shadowprune import ShadowClassifier, ShadowPath
+from shadowprune._defaults import WeightDecay, usual_epochs, usual_learning_rate
 from shadowprune.network import Network
-from shadowprune.training import Settings, usual_learning_rate
+from shadowprune.training import Settings
 
 from .dense import RULE, fit, fresh, narrow, rng_of
 from .gates import ChipNet, HardConcrete, learn_gates
@@ -65,31 +66,44 @@ def option_of(name: str) -> Option:
     return {key: words[value] if value in words else float(value) for key, value in pairs}
 
 
-class _Scaled(ShadowClassifier):
-    """With a factor of one's own before the rule of the weight decay."""
+class _Other(ShadowClassifier):
+    """With another rule of the weight decay: factor times, and falling less with the size of the network.
 
-    factor = 1.0
+    Each is the usual one if it is None; the other then stays what it was.
+    """
+
+    factor: float | None = None
+    less: float | None = None  # exponent of how many times more weights the whole network has
 
     def _settings(self, *given: Any, **more: Any) -> Settings:
-        return replace(super()._settings(*given, **more), decay_factor=self.factor)
+        settings = super()._settings(*given, **more)
+        usual = settings.weight_decay
+        assert isinstance(usual, WeightDecay)
+        rule = replace(
+            usual,
+            factor=usual.factor if self.factor is None else self.factor,
+            less=usual.less if self.less is None else self.less,
+        )
+        return replace(settings, weight_decay=rule)
 
 
 def shadow(
     data: Data, count: int, seed: int, *, method: str = "shadow", decay: float | str = RULE,
-    rate: float = 1.0, batch: float = 1.0, epochs: float = 1.0, factor: float = 0.0,
+    rate: float = 1.0, batch: float = 1.0, epochs: float = 1.0, own_epochs: bool = False,
+    factor: float | None = None, less: float | None = None,
 ) -> Trained:  # fmt: skip
     """One run of `ShadowClassifier`; rate, batch and epochs are times the usual values.
 
-    The factor of the rule of the weight decay is the usual one if it is 0.
+    The usual epochs are those of all methods, or its own. Factor and less are of the weight decay's rule.
     """
-    rows = round(batch * data.batch)
-    model = (_Scaled if factor else ShadowClassifier)(
+    rows, kept = round(batch * data.batch), count / sum(data.hidden)
+    usual = usual_epochs(len(data.x), data.batch, kept) if own_epochs else data.epochs
+    model = _Other(
         data.hidden, count, method=method, alpha="auto" if decay == RULE else decay, batch_size=rows,
-        learning_rate_init=rate * usual_learning_rate(rows, count / sum(data.hidden)),
-        max_iter=round(epochs * data.epochs), standardize=False, random_state=seed,
+        learning_rate_init=rate * usual_learning_rate(rows, kept), max_iter=round(epochs * usual),
+        standardize=False, random_state=seed,
     )  # fmt: skip
-    if isinstance(model, _Scaled):
-        model.factor = factor
+    model.factor, model.less = factor, less
     begin = time.thread_time()
     model.fit(data.x, data.labels)
     return model.network_, time.thread_time() - begin, model.n_nodes_
@@ -109,19 +123,19 @@ def retrained(data: Data, count: int, seed: int, *, decay: float | str = RULE, r
 
 
 @lru_cache(maxsize=4)
-def _path(data: Data, seed: int) -> tuple[ShadowPath, float]:
+def _path(data: Data, seed: int, own_epochs: bool) -> tuple[ShadowPath, float]:
     path = ShadowPath(
-        data.hidden, batch_size=data.batch, max_iter=data.epochs, standardize=False, validation_fraction=0,
-        random_state=seed,
+        data.hidden, batch_size=data.batch, max_iter="auto" if own_epochs else data.epochs, standardize=False,
+        validation_fraction=0, random_state=seed,
     )  # fmt: skip
     begin = time.thread_time()
     path.fit(data.x, data.labels)
     return path, time.thread_time() - begin
 
 
-def path(data: Data, count: int, seed: int) -> Trained:
+def path(data: Data, count: int, seed: int, *, own_epochs: bool = False) -> Trained:
     """A size read off `ShadowPath`; the seconds are those of the one training that all sizes share."""
-    whole, seconds = _path(data, seed)
+    whole, seconds = _path(data, seed, own_epochs)
     network = whole.at(count).network_
     return network, seconds, network.n_nodes
 
@@ -160,6 +174,8 @@ METHODS: dict[str, Method] = {
     "shadow default": Method(shadow),
     "shadow": Method(shadow, ({"rate": (1.0, 0.5)}, DECAY)),  # of a rate that has been raised already
     "path": Method(path),
+    "shadow default own epochs": Method(partial(shadow, own_epochs=True)),
+    "path own epochs": Method(partial(path, own_epochs=True)),
     "straight-through": Method(partial(shadow, method="straight-through")),
     "taylor in one run": Method(partial(shadow, method="taylor")),
     "layout retrained": Method(retrained, (RATE,)),
@@ -184,9 +200,9 @@ CHECK: dict[str, Method] = {
 }
 
 DEFAULTS: dict[str, Method] = {
-    "default": Method(shadow),
+    "default": Method(partial(shadow, own_epochs=True)),
     "tuned": Method(
-        shadow,
+        partial(shadow, own_epochs=True),
         (
             {"decay": (RULE, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)},
             {"rate": (1.0, 0.3, 3.0)},
@@ -194,12 +210,14 @@ DEFAULTS: dict[str, Method] = {
             {"epochs": (1.0, 0.5, 2.0)},
         ),
     ),
-    "tuned in as many epochs": Method(shadow, like="tuned", last=-2),
+    "tuned in as many epochs": Method(partial(shadow, own_epochs=True), like="tuned", last=-2),
 }
 
 RULES: dict[str, Method] = {  # what the rules of the defaults were chosen by
-    "decay": Method(shadow, ({"factor": (1.0, 0.5, 2.0, 4.0, 8.0)},)),
+    "decay": Method(partial(shadow, less=0.0), ({"factor": (1.0, 0.5, 2.0, 4.0, 8.0)},)),
+    "fall": Method(shadow, ({"less": (0.0, 0.1, 0.2, 0.3)},)),
     "batch": Method(shadow, ({"batch": (1.0, 0.5, 2.0)},)),
+    "epochs": Method(shadow, ({"epochs": (1.0, 1.4, 2.0)},)),
 }
 
 TABLES = {"methods": METHODS, "defaults": DEFAULTS, "rules": RULES, "torch": CHECK}

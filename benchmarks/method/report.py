@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 
 from shadowprune import plots
+from shadowprune._defaults import usual_batch_size, usual_weight_decay
 from shadowprune._extras import require
 from shadowprune._files import written
-from shadowprune.training import scarcity, usual_batch_size
 
 from ..report import markdown
 from . import samples
 from .methods import CHECK, DEFAULTS, METHODS, RULES, TABLES, Option, name_of
 from .study import Record, path_of, read
 
+LESS_NODES = (0.3, 0.1, 0.05)  # parts of the nodes where more epochs are looked at
 NEAR = 5e-4  # of AUC: how far defaults may be below tuned settings
 FOLDER, PAGE, PLOT = "method", "method.md", "method.png"
 
@@ -311,40 +312,52 @@ def rules_section(documents: Documents) -> list[str]:
         "column, mean over the budgets ± its standard error over seeds.", "",
         "Weight decay times a factor: the more weights of the whole network there are for a target (a row, "
         "of more than two classes a row and a class), the more is wanted, and on clean labels less than on "
-        "noisy ones. The rule takes this number, from 1 to 5.", "",
+        "noisy ones. The rule takes this number, from 1 to 5. (That it is smaller with less than .15 weights "
+        "per row was seen on validation rows of the generated jets.)", "",
     ]  # fmt: skip
-    factors, batches = (RULES[m].options([]) or [] for m in ("decay", "batch"))
-    heads = ["rows", "weights per target", "rule", *(f"{o['factor']:g}" for o in factors)]
-    rows = []
+    factors, falls, batches, epochs = (RULES[m].options([]) or [] for m in RULES)
+    rows: dict[str, list[list[str]]] = {m: [] for m in RULES}
     for sample, records in tables.items():
-        weights, outputs = _size(records)
-        targets = _n_rows(sample) * outputs
-        cells = [f"{weights / targets:.2f}", f"{scarcity(weights, targets):.1f}"]
-        rows.append([sample, *cells, *_gains(records, "decay", factors)])
-    lines += markdown(heads, rows)
-    lines += ["Batch, times the default, with that weight decay:", ""]
-    rows = []
-    for sample, records in tables.items():
-        usual = usual_batch_size(_n_rows(sample))
-        rows.append([sample, str(usual), *_gains(records, "batch", batches)])
-    return lines + markdown(["rows", "batch", *(f"{o['batch']:g}" for o in batches)], rows)
+        n, widths = _n_rows(sample), _widths(records)
+        rule = usual_weight_decay(widths, n, classes=False)
+        scarce = f"{sum(a * b for a, b in pairwise(widths)) / n / widths[-1]:.2f}"
+        rows["decay"].append([sample, scarce, f"{rule.factor:.1f}", *_gains(records, "decay", factors)])
+        rows["fall"].append([sample, scarce, f"{rule.less:.2f}", *_gains(records, "fall", falls)])
+        rows["batch"].append([sample, str(usual_batch_size(n)), *_gains(records, "batch", batches)])
+        hidden = sum(widths[1:-1])
+        gains = [_gains(records, "epochs", epochs, [math.floor(f * hidden)])[-1] for f in LESS_NODES]
+        rows["epochs"].append([sample, *gains])
+    heads = ["rows", "weights per target", "rule"]
+    lines += markdown([*heads, *(f"{o['factor']:g}" for o in factors)], rows["decay"])
+    lines += [
+        "With that factor, the weight decay of smaller networks times a power of how many times more weights "
+        "the whole network has, so that it falls less with their size:", "",
+        *markdown([*heads, *(f"{o['less']:g}" for o in falls)], rows["fall"]),
+        "Batch, times the default, with that weight decay:", "",
+        *markdown(["rows", "batch", *(f"{o['batch']:g}" for o in batches)], rows["batch"]),
+        "What twice the epochs gain, by the part of the nodes kept. The rule takes more below .3, with the "
+        "root, up to twice 30, where these are not fewer than 3,000 steps anyway:", "",
+        *markdown(["rows", *(f"{f:g}" for f in LESS_NODES)], rows["epochs"]),
+    ]  # fmt: skip
+    return lines
 
 
 def _n_rows(sample: str) -> int:
     return int(sample.split(maxsplit=1)[0])
 
 
-def _size(records: Sequence[Record]) -> tuple[int, int]:
-    """Weights of the network before pruning, and outputs."""
-    widths = max(([int(w) for w in r["widths"].split("-")] for r in records), key=sum)
-    return sum(a * b for a, b in pairwise(widths)), widths[-1]
+def _widths(records: Sequence[Record]) -> list[int]:
+    """Of the network before pruning."""
+    return max(([int(w) for w in r["widths"].split("-")] for r in records), key=sum)
 
 
-def _gains(records: Sequence[Record], method: str, options: Sequence[Option]) -> list[str]:
-    """Cells: each option's AUC above that of the first."""
+def _gains(
+    records: Sequence[Record], method: str, options: Sequence[Option], nodes: Sequence[int] = ()
+) -> list[str]:
+    """Cells: each option's AUC above that of the first, the mean over these budgets or all."""
     names = [name_of(option) for option in options]
     auc = {(r["option"], r["nodes"], r["seed"]): r["auc"] for r in records if r["method"] == method}
-    budgets, seeds = {n for _, n, _ in auc}, sorted({s for *_, s in auc})
+    budgets, seeds = set(nodes) or {n for _, n, _ in auc}, sorted({s for *_, s in auc})
     cells = ["0"]
     for name in names[1:]:
         each = [np.mean([auc[name, n, s] - auc[names[0], n, s] for n in budgets]) for s in seeds]

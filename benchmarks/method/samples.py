@@ -15,6 +15,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
 from shadowprune import ShadowClassifier
+from shadowprune._defaults import WeightDecay, usual_weight_decay
 from shadowprune.datasets import load_generated, load_hbb
 from shadowprune.metrics import background_rejection
 from shadowprune.network import Network
@@ -34,7 +35,8 @@ NOISY_TEST, NOISY_ROWS = 16_000, 8000  # the first of 120,000 rows; for each see
 SUBSETS = (
     "2000 jets", "8000 jets", "30000 jets", "8000 flavour", "2000 drawn", "8000 drawn", "30000 drawn",
     "2000 clean", "8000 clean", "1000 of 4 classes", "4000 of 4 classes", "1000 of 8 classes",
-    "4000 of 8 classes",
+    "4000 of 8 classes", "400 jets", "1000 jets", "400 drawn", "1000 drawn", "400 clean", "1000 clean",
+    "300 of 4 classes",
 )  # fmt: skip
 SCORED_ROWS = 20_000
 FLAVOUR_ROWS = 7650  # of one class at most, which is how many charm jets there are
@@ -53,7 +55,7 @@ class Data:
     epochs: int
     batch: int
     rate: float
-    decay_factor: float = 1.0  # of the rule
+    rule: WeightDecay  # of what the number of rows is to weight decay
 
     @property
     def loss(self) -> str:
@@ -209,5 +211,5 @@ def _load(name: str, seed: int, validation: bool, quick: bool, files: tuple[str,
         epochs=6 if quick else usual.epochs,
         batch=usual.batch_size,
         rate=usual.learning_rate,
-        decay_factor=usual.decay_factor,
+        rule=usual_weight_decay(network.widths, len(X), classes=False),
     )

@@ -1,0 +1,104 @@
+"""What "auto" means: batch, learning rate, epochs and weight decay, from the data and the network.
+
+docs/method.md has how these rules were chosen.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+DECAY = 0.6  # weight decay of a large network
+EPOCHS, STEPS = 30, 3000  # at least
+FEW = 0.3  # part of the nodes from which on fewer take more epochs, up to twice
+
+
+def usual_batch_size(n_rows: int) -> int:
+    """Rows a step: a power of two from 32 to 512."""
+    return 32 << bisect_right((4096, 16384, 32768, 65536), n_rows)
+
+
+def usual_learning_rate(batch_size: int, kept: float) -> float:
+    """Largest learning rate for steps of so many rows, of a network that keeps this part of its nodes.
+
+    0.005, and more for more than 512 rows, with their root; it goes against the root of the part kept, up to
+    three times as much: a small network that comes out of a large one gains from it.
+    """
+    return 5e-3 * max(1.0, math.sqrt(batch_size / 512)) * min(3.0, 1 / math.sqrt(kept))
+
+
+def usual_epochs(n_rows: int, batch_size: int, kept: float) -> int:
+    """Epochs of a network that keeps this part of its nodes: 30 to 60, or as many as make 3,000 steps.
+
+    Few nodes are slow to train and cost little.
+    """
+    longer = min(2.0, max(1.0, math.sqrt(FEW / kept)))
+    return max(round(EPOCHS * longer), math.ceil(STEPS / math.ceil(n_rows / batch_size)))
+
+
+def live_weight_decay(n_weights: Any) -> Any:
+    """Weight decay for a network of so many weights: 1 for 40-64-64-64-64-1, less for smaller ones.
+
+    The square root follows the best values found per budget.
+    """
+    return np.sqrt(np.minimum(1.0, np.asarray(n_weights) / 15000))
+
+
+@dataclass(frozen=True)
+class WeightDecay:
+    """Weight decay that follows the live size of the network.
+
+    Where classes outnumber the nodes of layers, few nodes get stuck early, and less so under strong decay: it
+    is times the square of classes per node of the average hidden layer, up to twice that of the whole
+    network.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        Of the network that training begins with, among whose weights it chooses.
+    factor : float
+        For much or little data.
+    less : float
+        It falls less with the size, by this power of how many times more weights the whole network has.
+    classes : bool
+        Whether the outputs are a softmax over classes.
+    """
+
+    widths: Sequence[int]
+    factor: float = 1.0
+    less: float = 0.0
+    classes: bool = False
+
+    def __call__(self, widths: Sequence[Any]) -> Any:
+        """Weight decay at these widths, numbers or arrays."""
+        n, whole = count_weights(widths), count_weights(self.widths)
+        decay = live_weight_decay(n) * (whole / n) ** self.less
+        if self.classes and len(widths) > 2:
+            nodes = sum(widths[1:-1]) / (len(widths) - 2)
+            crowding = np.square(np.maximum(1.0, widths[-1] / np.maximum(nodes, 1.0)))
+            decay = np.minimum(decay * crowding, 2 * live_weight_decay(whole))
+        return DECAY * self.factor * decay
+
+
+def usual_weight_decay(widths: Sequence[int], n_rows: int, classes: bool) -> WeightDecay:
+    """Weight decay for so many rows.
+
+    Next to a mean loss, a prior of the weights stands with one over the number of rows. So it is times the
+    weights per target (a row, of more than two classes a row and a class), from 1 to 5; with more than seven
+    it falls less with the size of the network. With less than .15 weights per row it is smaller.
+    """
+    per_row = count_weights(widths) / n_rows
+    per_target = per_row / widths[-1]
+    factor = min(5.0, max(1.0, per_target)) * min(1.0, max(0.5, per_row / 0.15))
+    return WeightDecay(widths, factor, min(0.2, max(0.0, 0.5 - 3.5 / per_target)), classes)
+
+
+def count_weights(widths: Sequence[Any]) -> Any:
+    """Weights of dense layers, biases not counted."""
+    return sum(a * b for a, b in pairwise(widths))
