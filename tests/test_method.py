@@ -1,5 +1,6 @@
 """The study of methods: counts, conversions, gradients, choices; and the page says what the files say."""
 
+import dataclasses
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +16,7 @@ sys.path.insert(0, str(ROOT))  # benchmarks/ is not part of the package
 from benchmarks.method import __main__ as command  # noqa: E402
 from benchmarks.method import dense, gates, methods, pruning, report, samples, study  # noqa: E402
 from shadowprune import Network  # noqa: E402
+from shadowprune._defaults import WeightDecay  # noqa: E402
 from shadowprune.datasets import load_hbb  # noqa: E402
 
 LAYOUTS = st.lists(st.integers(1, 40), min_size=1, max_size=5)
@@ -32,7 +34,8 @@ def network(rng):
 def data(rng):
     x = rng.normal(size=(300, 6)).astype(np.float32)
     y = (x[:, 0] > 0).astype(int) + (x[:, 1] > 0.5)
-    return samples.Data(x, np.eye(3, dtype=np.float32)[y], x, y, (9, 5, 7), 3, 32, 0.005)
+    rule = WeightDecay((6, 9, 5, 7, 3))
+    return samples.Data(x, np.eye(3, dtype=np.float32)[y], x, y, (9, 5, 7), 3, 32, 0.005, rule)
 
 
 @given(LAYOUTS, st.data())
@@ -249,11 +252,22 @@ def test_auc_of_several_classes(data):
     assert data.outcome(network)["auc"] == pytest.approx(np.mean(each), abs=1e-12)
 
 
-def test_factor_of_the_weight_decay(data):
-    """300 rows of three classes are enough for 6-9-5-7-3: the rule's factor is one, and 0 stands for it."""
-    usual, one, many = (methods.shadow(data, 9, 0, factor=f)[0].params for f in (0.0, 1.0, 100.0))
-    np.testing.assert_array_equal(usual, one)
-    assert np.abs(many).sum() < np.abs(one).sum()
+def test_other_rules_of_the_weight_decay(data):
+    """300 rows of three classes are enough for 6-9-5-7-3: the usual factor is one, and it falls as usual."""
+    usual, same, many, steady = (
+        methods.shadow(data, 9, 0, **rule)[0].params
+        for rule in ({}, {"factor": 1.0, "less": 0.0}, {"factor": 100.0}, {"less": 3.0})
+    )
+    np.testing.assert_array_equal(usual, same)
+    assert np.abs(many).sum() < np.abs(usual).sum()
+    assert np.abs(steady).sum() < np.abs(usual).sum()
+
+
+def test_own_epochs(data):
+    """Of 300 rows no training has less than 3,000 steps; of 6,000 with 3 of 21 nodes 30 times 1.45."""
+    assert [methods._own_epochs(data, part) for part in (1, 3 / 21, 1 / 21)] == [3, 3, 3]
+    more = dataclasses.replace(data, x=np.repeat(data.x, 20, axis=0), epochs=30)
+    assert [methods._own_epochs(more, part) for part in (1, 3 / 21, 1 / 21)] == [30, 43, 60]
 
 
 def test_what_is_said_of_the_defaults():

@@ -69,7 +69,7 @@ def option_of(name: str) -> Option:
 class _Other(ShadowClassifier):
     """With another rule of the weight decay: factor times, and falling less with the size of the network.
 
-    Each is the usual one if it is None; the other then stays what it was.
+    Each is the usual one if it is None.
     """
 
     factor: float | None = None
@@ -77,14 +77,18 @@ class _Other(ShadowClassifier):
 
     def _settings(self, *given: Any, **more: Any) -> Settings:
         settings = super()._settings(*given, **more)
-        usual = settings.weight_decay
-        assert isinstance(usual, WeightDecay)
-        rule = replace(
-            usual,
-            factor=usual.factor if self.factor is None else self.factor,
-            less=usual.less if self.less is None else self.less,
-        )
-        return replace(settings, weight_decay=rule)
+        rule = settings.weight_decay
+        if isinstance(rule, WeightDecay):
+            factor = rule.factor if self.factor is None else self.factor
+            less = rule.less if self.less is None else self.less
+            settings = replace(settings, weight_decay=replace(rule, factor=factor, less=less))
+        return settings
+
+
+def _own_epochs(data: Data, kept: float) -> int:
+    """What the estimator would take for this part of the nodes, where the whole network has `data.epochs`."""
+    few, whole = (usual_epochs(len(data.x), data.batch, part) for part in (kept, 1.0))
+    return round(data.epochs * few / whole)
 
 
 def shadow(
@@ -97,7 +101,7 @@ def shadow(
     The usual epochs are those of all methods, or its own. Factor and less are of the weight decay's rule.
     """
     rows, kept = round(batch * data.batch), count / sum(data.hidden)
-    usual = usual_epochs(len(data.x), data.batch, kept) if own_epochs else data.epochs
+    usual = _own_epochs(data, kept) if own_epochs else data.epochs
     model = _Other(
         data.hidden, count, method=method, alpha="auto" if decay == RULE else decay, batch_size=rows,
         learning_rate_init=rate * usual_learning_rate(rows, kept), max_iter=round(epochs * usual),
@@ -124,9 +128,10 @@ def retrained(data: Data, count: int, seed: int, *, decay: float | str = RULE, r
 
 @lru_cache(maxsize=4)
 def _path(data: Data, seed: int, own_epochs: bool) -> tuple[ShadowPath, float]:
+    usual = data.epochs == usual_epochs(len(data.x), data.batch, 1.0)  # not so in quick mode
     path = ShadowPath(
-        data.hidden, batch_size=data.batch, max_iter="auto" if own_epochs else data.epochs, standardize=False,
-        validation_fraction=0, random_state=seed,
+        data.hidden, batch_size=data.batch, max_iter="auto" if own_epochs and usual else data.epochs,
+        standardize=False, validation_fraction=0, random_state=seed,
     )  # fmt: skip
     begin = time.thread_time()
     path.fit(data.x, data.labels)

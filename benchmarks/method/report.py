@@ -14,6 +14,7 @@ from shadowprune import plots
 from shadowprune._defaults import usual_batch_size, usual_weight_decay
 from shadowprune._extras import require
 from shadowprune._files import written
+from shadowprune.scan import node_counts
 
 from ..report import markdown
 from . import samples
@@ -25,7 +26,10 @@ NEAR = 5e-4  # of AUC: how far defaults may be below tuned settings
 FOLDER, PAGE, PLOT = "method", "method.md", "method.png"
 
 OURS = "shadow default"
-OWN = ("shadow default", "shadow", "straight-through", "taylor in one run", "layout retrained", "path")
+OWN = (
+    "shadow default", "shadow", "straight-through", "taylor in one run", "layout retrained", "path",
+    "shadow default own epochs", "path own epochs",
+)  # fmt: skip
 TITLES = {
     "jets": "Embedded jets",
     "generated": "Generated jets",
@@ -324,8 +328,8 @@ def rules_section(documents: Documents) -> list[str]:
         rows["decay"].append([sample, scarce, f"{rule.factor:.1f}", *_gains(records, "decay", factors)])
         rows["fall"].append([sample, scarce, f"{rule.less:.2f}", *_gains(records, "fall", falls)])
         rows["batch"].append([sample, str(usual_batch_size(n)), *_gains(records, "batch", batches)])
-        hidden = sum(widths[1:-1])
-        gains = [_gains(records, "epochs", epochs, [math.floor(f * hidden)])[-1] for f in LESS_NODES]
+        of_part = node_counts(LESS_NODES, samples.hidden(sample))
+        gains = [_gains(records, "epochs", epochs, of_part[part])[-1] for part in LESS_NODES]
         rows["epochs"].append([sample, *gains])
     heads = ["rows", "weights per target", "rule"]
     lines += markdown([*heads, *(f"{o['factor']:g}" for o in factors)], rows["decay"])
@@ -352,12 +356,15 @@ def _widths(records: Sequence[Record]) -> list[int]:
 
 
 def _gains(
-    records: Sequence[Record], method: str, options: Sequence[Option], nodes: Sequence[int] = ()
+    records: Sequence[Record], method: str, options: Sequence[Option], nodes: int | None = None
 ) -> list[str]:
-    """Cells: each option's AUC above that of the first, the mean over these budgets or all."""
+    """Cells: each option's AUC above that of the first, at a budget or the mean over all."""
     names = [name_of(option) for option in options]
     auc = {(r["option"], r["nodes"], r["seed"]): r["auc"] for r in records if r["method"] == method}
-    budgets, seeds = set(nodes) or {n for _, n, _ in auc}, sorted({s for *_, s in auc})
+    budgets = {n for _, n, _ in auc if nodes in (None, n)}
+    seeds = sorted({s for *_, s in auc})
+    if not budgets:
+        return ["–"] * len(names)
     cells = ["0"]
     for name in names[1:]:
         each = [np.mean([auc[name, n, s] - auc[names[0], n, s] for n in budgets]) for s in seeds]
