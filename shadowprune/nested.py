@@ -45,7 +45,8 @@ KNOT = 1.5  # corrections stand at node counts no further apart than this, as a 
 WHOLE = 0.75  # part of the epochs for the whole network
 LENGTH = 0.55  # and for each level below it
 SOFT = 2 / 15  # part of the epochs with soft gates, of the whole network
-SOFT_BELOW = 1 / 15
+SOFT_BELOW = 1 / 15  # of each level below
+LONGER = 2  # times that in the last one, whose order is for the fewest nodes
 FALL = 0.6  # part of these in which the smallest budget of the whole network falls
 LARGE = 0.35  # of the nodes: while the smallest budget is larger, one drawn above it says the same
 WARM = 0.5  # temperature at which a level below begins, of that of the whole network
@@ -239,7 +240,8 @@ def _stages(n: int, smallest: int, epochs: Callable[[float], int]) -> list[_Stag
         most = epochs(low / n)
         length = min(max(1, round(LENGTH * most)), most - begin)
         stages.append(_Stage(top, low, begin, length, SOFT_BELOW * most))
-    return [*stages[:-1], replace(stages[-1], low=smallest)]
+    last = stages.pop()
+    return [*stages, replace(last, low=smallest, soft=last.soft * (LONGER if stages else 1))]
 
 
 def _epochs_below(stages: list[_Stage]) -> range:
