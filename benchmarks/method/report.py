@@ -273,8 +273,8 @@ def defaults_section(documents: Documents) -> list[str]:
         "`ShadowClassifier` with its defaults against the same with weight decay (the rule, .02 to 2), "
         "learning rate (.3, 1, 3 times the default), batch (½, 1, 2) and epochs (½, 1, 2) chosen for each "
         "budget, one after the other, by the AUC on a quarter of the training rows (of several classes, the "
-        "mean over classes of each against the others). Every seed has another quarter but on the embedded "
-        "jets. Then they are tested; *tuned in as many epochs* leaves the last choice out. Differences are "
+        "mean over classes of each against the others). Every seed has another quarter but on the jets. "
+        "Then they are tested; *tuned in as many epochs* leaves the last choice out. Differences are "
         "taken seed by seed. With the noisy labels every seed has "
         f"{samples.NOISY_ROWS:,} training rows of its own, and {samples.NOISY_TEST:,} test rows are the "
         "same. The digits and the breast cancer rows are split anew for each seed, training and test part, "
@@ -377,8 +377,7 @@ ABOUT = {
     "jets": "40-64-64-64-64-1, 97,687 training and 52,313 test jets of the package, 30 epochs.",
     "generated": "The same network on 300,000 jets, those of `generate(a, 150_000, seed=1)`, of which the "
     "jets of the package are a copy in fewer digits, and of `generate(b, 150_000, seed=2)`: 195,032 to train "
-    "on and 104,968 to test on, as the files split them, 30 epochs. Four budgets and three seeds, "
-    "for *shadow default* and *path* seven budgets and five seeds.",
+    "on and 104,968 to test on, as the files split them, 30 epochs. Fewer methods.",
     "flavour": "40-64-32-32-5 on jets of the package: light, charm, one b, two b's, Higgs; at most 7,650 "
     "training jets "
     "of a class.",
