@@ -532,15 +532,14 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         if epochs == "auto":
             epochs = usual_epochs(n_rows, batch, kept)
             epochs = math.ceil(epochs / 3) if warm else epochs
-        if decay == "auto":
-            classes = self._loss() == "categorical_crossentropy"
-            decay = usual_weight_decay(network.widths, n_rows, classes)
+        loss = self._loss()
+        usual = usual_weight_decay(network.widths, n_rows, classes=loss == "categorical_crossentropy")
         return Settings(
-            loss=self._loss(),
+            loss=loss,
             epochs=int(epochs),
             batch_size=batch,
             learning_rate=float(rate),
-            weight_decay=decay,
+            weight_decay=usual if decay == "auto" else float(decay),
             patience=self.n_iter_no_change if self.early_stopping else None,
             threads=workers(self.n_jobs, default=1),
         )
