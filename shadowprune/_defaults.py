@@ -15,6 +15,11 @@ from typing import Any
 import numpy as np
 
 DECAY = 0.6  # weight decay of a large network
+LARGE = 15000  # weights from which on it is large
+STUDIED = 14_912  # weights of 40-64-64-64-64-1, on which much data were seen to want less decay
+ENOUGH = 0.15  # as many weights per row
+SCARCEST = 5.0  # weights per target; decay grows with them up to here
+SCARCE, FLATTEST = 7.0, 0.2  # from here on it falls less with the size of a network, by powers up to this
 EPOCHS, STEPS = 30, 3000  # at least
 FEW = 0.3  # part of the nodes from which on fewer take more epochs, up to twice
 
@@ -47,7 +52,7 @@ def live_weight_decay(n_weights: Any) -> Any:
 
     The square root follows the best values found per budget.
     """
-    return np.sqrt(np.minimum(1.0, np.asarray(n_weights) / 15000))
+    return np.sqrt(np.minimum(1.0, np.asarray(n_weights) / LARGE))
 
 
 @dataclass(frozen=True)
@@ -60,43 +65,49 @@ class WeightDecay:
 
     Parameters
     ----------
-    widths : sequence of int
+    widths : tuple of int
         Of the network that training begins with, among whose weights it chooses.
     factor : float
         For much or little data.
-    less : float
+    flatter : float
         It falls less with the size, by this power of how many times more weights the whole network has.
     classes : bool
         Whether the outputs are a softmax over classes.
     """
 
-    widths: Sequence[int]
+    widths: tuple[int, ...]
     factor: float = 1.0
-    less: float = 0.0
+    flatter: float = 0.0
     classes: bool = False
 
     def __call__(self, widths: Sequence[Any]) -> Any:
         """Weight decay at these widths, numbers or arrays."""
-        n, whole = count_weights(widths), count_weights(self.widths)
-        decay = live_weight_decay(n) * (whole / n) ** self.less
+        n, n_whole = count_weights(widths), count_weights(self.widths)
+        whole = live_weight_decay(n_whole)
+        decay = np.minimum(whole, live_weight_decay(n) * (n_whole / n) ** self.flatter)
         if self.classes and len(widths) > 2:
             nodes = sum(widths[1:-1]) / (len(widths) - 2)
             crowding = np.square(np.maximum(1.0, widths[-1] / np.maximum(nodes, 1.0)))
-            decay = np.minimum(decay * crowding, 2 * live_weight_decay(whole))
+            decay = np.minimum(decay * crowding, 2 * whole)
         return DECAY * self.factor * decay
 
 
-def usual_weight_decay(widths: Sequence[int], n_rows: int, classes: bool) -> WeightDecay:
+def usual_weight_decay(widths: Sequence[int], n_rows: int, loss: str) -> WeightDecay:
     """Weight decay for so many rows.
 
     Next to a mean loss, a prior of the weights stands with one over the number of rows. So it is times the
-    weights per target (a row, of more than two classes a row and a class), from 1 to 5; with more than seven
-    it falls less with the size of the network. With less than .15 weights per row it is smaller.
+    weights per target (a row, of more than two classes a row and a class), from 1 to 5, and down to half
+    where a network of the usual size has less than .15 weights per row. From seven weights per target on
+    classifiers have a decay that falls less with the size of the network, by a power of .2 from 12 on.
     """
-    per_row = count_weights(widths) / n_rows
-    per_target = per_row / widths[-1]
-    factor = min(5.0, max(1.0, per_target)) * min(1.0, max(0.5, per_row / 0.15))
-    return WeightDecay(widths, factor, min(0.2, max(0.0, 0.5 - 3.5 / per_target)), classes)
+    n_weights = count_weights(widths)
+    per_target = n_weights / n_rows / widths[-1]
+    much = min(1.0, max(0.5, max(n_weights, STUDIED) / n_rows / ENOUGH))
+    flatter = 0.0
+    if loss != "squared_error":  # regressions lost by it
+        flatter = min(FLATTEST, max(0.0, 0.5 * (1 - SCARCE / per_target)))
+    factor = min(SCARCEST, max(1.0, per_target)) * much
+    return WeightDecay(tuple(widths), factor, flatter, loss == "categorical_crossentropy")
 
 
 def count_weights(widths: Sequence[Any]) -> Any:

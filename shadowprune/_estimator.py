@@ -55,10 +55,10 @@ PARAMETERS = """hidden_layer_sizes : int or sequence of int, default=(64, 64, 64
     alpha : float or "auto", default="auto"
         Decoupled weight decay. "auto" follows the live size of the network, which is less decay
         for smaller networks; where the network before pruning has more weights than there are targets
-        (rows times outputs), it is times the weights per target, up to five, and falls less with the size
-        from seven on. Where hidden layers have, on average, fewer nodes than there are classes it is
-        larger, up to twice that of the whole network; with less than .15 weights per row it is less,
-        down to half.
+        (rows times outputs), it is times the weights per target, up to five; of classifiers it falls less
+        with the size from seven on. With more than 100,000 rows (in large networks .15 weights per row) it
+        is smaller, down to half. Where hidden layers have, on average, fewer nodes than there are classes
+        it is larger, up to twice that of the whole network.
     batch_size : int or "auto", default="auto"
         Rows per step. "auto" is 32, and 64, 128, 256 and 512 from 4,096, 16,384, 32,768 and 65,536 rows on.
     learning_rate_init : float or "auto", default="auto"
@@ -195,7 +195,8 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
             Start from this trained network instead of random weights. It takes the columns of X as they
             are, of the same names if both have names, and gives logits (a regression: values); its layers
             and activation replace `hidden_layer_sizes` and `activation`. "auto" then means a third of the
-            epochs, and a learning rate that is the smaller the more nodes are kept. It is not changed.
+            epochs of a whole network, and a learning rate that is the smaller the more nodes are kept. It is
+            not changed.
 
         Returns
         -------
@@ -530,10 +531,10 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
             # of a trained network: the more is taken away, the more must the rest learn anew
             rate = usual_learning_rate(batch, kept) * (max(0.2, 1 - _kept_share(shadow, 0)) if warm else 1.0)
         if epochs == "auto":
-            epochs = usual_epochs(n_rows, batch, kept)
+            epochs = usual_epochs(n_rows, batch, 1.0 if warm else _kept_nodes(shadow, network.widths))
             epochs = math.ceil(epochs / 3) if warm else epochs
         loss = self._loss()
-        usual = usual_weight_decay(network.widths, n_rows, classes=loss == "categorical_crossentropy")
+        usual = usual_weight_decay(network.widths, n_rows, loss)
         return Settings(
             loss=loss,
             epochs=int(epochs),
@@ -562,6 +563,15 @@ def _kept_share(shadow: ShadowNetwork | None, first_layer: int) -> float:
     """Smallest share that one of the budgets leaves, of those that reach layers from `first_layer` on."""
     groups = shadow.groups if shadow else []
     return min((float(g.open_part(1.0)) for g in groups if g.layer.max() >= first_layer), default=1.0)
+
+
+def _kept_nodes(shadow: ShadowNetwork | None, widths: Sequence[int]) -> float:
+    """Share of the hidden nodes that the budgets leave."""
+    kept = [float(w) for w in widths]
+    for g in shadow.groups if shadow else []:
+        for layer in np.unique(g.layer):
+            kept[layer] = min(kept[layer], widths[layer] * float(g.open_part(1.0)))
+    return sum(kept[1:-1]) / sum(widths[1:-1]) if len(widths) > 2 else 1.0
 
 
 def check_weights(sample_weight: ArrayLike | None, n: int) -> NDArray[np.float64] | None:

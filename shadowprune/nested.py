@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
-from ._defaults import WeightDecay
+from ._defaults import FLATTEST, WeightDecay
 from .network import Network
 from .shadow import Group, ShadowNetwork
 from .training import F32, History, Settings, new_trainer, run_steps
@@ -50,7 +50,7 @@ LONGER = 2  # times that in the last one, whose order is for the fewest nodes
 FALL = 0.6  # part of these in which the smallest budget of the whole network falls
 LARGE = 0.35  # of the nodes: while the smallest budget is larger, one drawn above it says the same
 WARM = 0.5  # temperature at which a level below begins, of that of the whole network
-LESS_DECAY = 0.25  # of the weight decay of a single run, for levels below
+LESS_DECAY = 0.25  # of the weight decay of a single run, for levels below; all of it where data are scarcest
 EVERY = 4  # steps of the whole network to one in which a count is drawn
 BEYOND = 0.25  # part of the draws beyond the largest count of a level, which then is passed
 BELOW = 0.3  # the same for its smallest, which gains most
@@ -150,8 +150,9 @@ def train_nested(
     weight : ndarray of shape (n,), float32, or None
         Weights of the rows, with mean one.
     settings : Settings
-        A `weight_decay` that follows the size is that of a single run for the whole network, and half that
-        of its largest in a level below. Learning rate and epochs are not used.
+        A `weight_decay` that follows the size is that of a single run for the whole network, and a quarter
+        of that of its largest in a level below, or more where data are very scarce. Learning rate and
+        epochs are not used.
     rng : numpy.random.Generator
         Order of the rows, and the budgets drawn.
     learning_rate, epochs : callable
@@ -231,17 +232,23 @@ class _Stage:
 
 
 def _stages(n: int, smallest: int, epochs: Callable[[float], int]) -> list[_Stage]:
-    """All levels. No network sees more than its epochs; the last level has what remains of the counts."""
+    """All levels; the last has what remains of the counts.
+
+    No network sees more epochs than the smallest of its level takes by itself.
+    """
     whole = epochs(1.0)
     stages = [_Stage(n, round(FIRST * n), 0, max(1, round(WHOLE * whole)), SOFT * whole)]
-    while STEP * stages[-1].low >= smallest and stages[-1].next_begin < whole:
+    while STEP * stages[-1].low >= smallest:
         top, begin = stages[-1].low, stages[-1].next_begin
         low = round(STEP * top)
         most = epochs(low / n)
+        if begin >= most:
+            break
         length = min(max(1, round(LENGTH * most)), most - begin)
         stages.append(_Stage(top, low, begin, length, SOFT_BELOW * most))
     last = stages.pop()
-    return [*stages, replace(last, low=smallest, soft=last.soft * (LONGER if stages else 1))]
+    soft = min(LONGER * last.soft, last.epochs / 2) if stages else last.soft
+    return [*stages, replace(last, low=smallest, soft=soft)]
 
 
 def _epochs_below(stages: list[_Stage]) -> range:
@@ -251,7 +258,7 @@ def _epochs_below(stages: list[_Stage]) -> range:
 
 
 def count_epochs(n_nodes: int, smallest: int, epochs: Callable[[float], int]) -> int:
-    """Epochs of the whole run: no network sees more than its own, but not all at the same time."""
+    """Epochs of the whole run, in which not all levels train at the same time."""
     stages = _stages(n_nodes, smallest, epochs)
     return stages[0].epochs + len(_epochs_below(stages))
 
@@ -304,7 +311,8 @@ class _Level:
         self.is_whole = stage.begin == 0
         decay = settings.weight_decay
         if isinstance(decay, WeightDecay):
-            decay = float(decay(network.widths)) * (1 if self.is_whole else LESS_DECAY)
+            less = 1.0 if self.is_whole else LESS_DECAY ** (1 - decay.flatter / FLATTEST)
+            decay = less * float(decay(network.widths))
         self.decay = decay
         self.smallest = stages[-1].low
         self.low = stage.low

@@ -7,7 +7,8 @@ import pytest
 
 import shadowprune as sp
 from shadowprune import _defaults
-from shadowprune.nested import count_epochs
+
+PAPER = (40, 64, 64, 64, 64, 1)
 
 
 def n_weights(widths):
@@ -16,12 +17,9 @@ def n_weights(widths):
 
 @pytest.mark.parametrize(
     ("rows", "classes", "factor"),
-    [
-        (60, 2, 5.0), (150, 2, 334 / 150), (400, 2, 1.0), (60, 4, 376 / 240), (150, 4, 1.0),
-        (2800, 2, 334 / 2800 / 0.15), (9000, 2, 0.5), (2800, 4, 376 / 2800 / 0.15),
-    ],
-)  # fmt: skip
-def test_weight_decay_goes_with_weights_per_target_and_row(rng, rows, classes, factor):
+    [(60, 2, 5), (150, 2, 334 / 150), (400, 2, 1), (60, 4, 376 / 240), (150, 4, 1)],
+)
+def test_weight_decay_goes_with_weights_per_target(rng, rows, classes, factor):
     """6-16-14-1 has 334 weights, 376 with four outputs; the targets are the rows times the outputs."""
     X, y = rng.normal(size=(rows, 6)), np.arange(rows) % classes
     clf = sp.ShadowClassifier((16, 14), n_nodes=None, max_iter=1, random_state=0).fit(X, y)
@@ -29,14 +27,38 @@ def test_weight_decay_goes_with_weights_per_target_and_row(rng, rows, classes, f
     assert clf.history_.weight_decay == pytest.approx([factor * usual])
 
 
-@pytest.mark.parametrize(("rows", "less"), [(300, 0), (60, 0), (40, 0.5 - 3.5 * 40 / 368), (20, 0.2)])
-def test_weight_decay_falls_less_where_data_are_very_scarce(rng, rows, less):
-    """6-16-16-1 has 368 weights; from seven for a row on."""
+@pytest.mark.parametrize(
+    ("widths", "rows", "factor"),
+    [
+        (PAPER, 97_687, 1), (PAPER, 195_032, 14_912 / 195_032 / 0.15), (PAPER, 1_000_000, 0.5),
+        ((40, 8, 8, 1), 97_687, 1), ((40, 8, 8, 1), 195_032, 14_912 / 195_032 / 0.15),
+        ((40, 256, 256, 1), 300_000, 1), ((40, 256, 256, 1), 700_000, 76_032 / 700_000 / 0.15),
+    ],
+)  # fmt: skip
+def test_weight_decay_is_smaller_for_many_rows(widths, rows, factor):
+    """The embedded jets just do not have so many; narrow networks count as that of the study."""
+    rule = _defaults.usual_weight_decay(widths, rows, "binary_crossentropy")
+    assert rule(widths) == pytest.approx(factor * 0.6 * min(1, n_weights(widths) / 15000) ** 0.5, rel=1e-12)
+
+
+@pytest.mark.parametrize(("rows", "flatter"), [(300, 0), (60, 0), (40, 0.5 - 3.5 * 40 / 368), (20, 0.2)])
+def test_weight_decay_falls_less_where_data_are_very_scarce(rng, rows, flatter):
+    """6-16-16-1 has 368 weights; from seven for a row on, and not of regressions."""
     X, y = rng.normal(size=(rows, 6)), np.arange(rows) % 2
-    clf = sp.ShadowClassifier((16, 16), n_nodes=6, max_iter=20, random_state=0).fit(X, y)
-    live = n_weights(clf.network_.widths)
-    expected = min(5, max(1, 368 / rows)) * 0.6 * (live / 15000) ** 0.5 * (368 / live) ** less
-    assert clf.history_.weight_decay[-1] == pytest.approx(expected)
+    options = {"hidden_layer_sizes": (16, 16), "n_nodes": 6, "max_iter": 20, "random_state": 0}
+    for estimator, power in ((sp.ShadowClassifier, flatter), (sp.ShadowRegressor, 0)):
+        fitted = estimator(**options).fit(X, y)
+        live = n_weights(fitted.network_.widths)
+        expected = min(5, max(1, 368 / rows)) * 0.6 * (live / 15000) ** 0.5 * (368 / live) ** power
+        assert fitted.history_.weight_decay[-1] == pytest.approx(expected)
+
+
+def test_weight_decay_never_exceeds_that_of_the_whole_network():
+    """40-512-512-1 has 283,136 weights, 40-128-128-1 has 21,632, which is still large."""
+    rule = _defaults.usual_weight_decay((40, 512, 512, 1), 1000, "binary_crossentropy")
+    assert rule.flatter == 0.2
+    assert rule((40, 512, 512, 1)) == rule((40, 128, 128, 1)) == pytest.approx(5 * 0.6)
+    assert rule((40, 8, 8, 1)) == pytest.approx(3 * (392 / 15000) ** 0.5 * (283_136 / 392) ** 0.2)
 
 
 @pytest.mark.parametrize(
@@ -52,14 +74,17 @@ def test_weight_decay_falls_less_where_classes_crowd(rng, classes, nodes, slower
     assert clf.history_.weight_decay[0] == pytest.approx(whole, rel=0.4)
 
 
-def test_large_samples_have_the_settings_of_the_study():
-    """97,687 jets: every stored table rests on these."""
-    paper = (40, 64, 64, 64, 64, 1)
-    rule = _defaults.usual_weight_decay(paper, 97_687, classes=False)
-    assert rule(paper) == pytest.approx(0.6 * (14_912 / 15_000) ** 0.5, rel=1e-12)
+def test_more_targets_than_nodes_are_no_classes(rng):
+    X = rng.normal(size=(200, 3))
+    reg = sp.ShadowRegressor((8, 8), n_nodes=4, max_iter=20, random_state=0).fit(X, np.tile(X, 3))
+    expected = 0.6 * (n_weights(reg.network_.widths) / 15000) ** 0.5
+    assert reg.history_.weight_decay[-1] == pytest.approx(expected)
+
+
+def test_batches_are_powers_of_two():
     usual = _defaults.usual_batch_size
-    assert usual(97_687) == usual(65_536) == 512
-    assert [usual(n) for n in (2, 4095, 4096, 16_384, 32_768)] == [32, 32, 64, 128, 256]
+    rows = (2, 4095, 4096, 16_384, 32_768, 65_536, 97_687)
+    assert [usual(n) for n in rows] == [32, 32, 64, 128, 256, 512, 512]
 
 
 def test_few_nodes_take_more_epochs():
@@ -70,12 +95,35 @@ def test_few_nodes_take_more_epochs():
 
 
 def test_estimators_train_for_these_epochs(rng):
+    """100 steps an epoch: 30 of them are 3,000."""
     X = rng.normal(size=(6400, 4))
     y = (X[:, 0] > 0).astype(int)
     few = sp.ShadowClassifier((10, 10), n_nodes=2, random_state=0).fit(X, y)
     assert few.n_iter_ == 52  # the root of .3 over .1
     assert sp.ShadowClassifier((10, 10), n_nodes=2, max_iter=3, random_state=0).fit(X, y).n_iter_ == 3
     assert few.retrain(X, y).n_iter_ == 30
-    path = sp.ShadowPath((10, 10), validation_fraction=0, random_state=0).fit(X, y)
-    longest = count_epochs(20, 2, lambda kept: _defaults.usual_epochs(6400, 64, kept))
-    assert len(path.history_.loss) == longest > count_epochs(20, 2, lambda kept: 30)
+    one_layer = sp.ShadowClassifier((10, 10), n_nodes=1, prune_layers=[1], random_state=0).fit(X, y)
+    assert one_layer.n_iter_ == 30  # 11 of 20 nodes
+    whole = sp.ShadowClassifier((10, 10), n_nodes=None, random_state=0).fit(X, y)
+    assert whole.prune(X, y, n_nodes=2).n_iter_ == 10
+    inputs = sp.ShadowClassifier((4,), n_nodes=None, n_inputs=1, max_iter="auto", random_state=0).fit(X, y)
+    assert inputs.n_iter_ == 30
+
+
+def test_small_levels_of_a_path_train_for_longer(rng):
+    """6,400 of 8,000 rows, 100 steps an epoch. Levels of 20, 14, 8 and 5 nodes, the last of them for 3.
+
+    The whole network trains for .75 of 30 epochs; with the order of each level begins the next: after 4, then
+    30/15, then 33/15. For .15 of the nodes 42 epochs are usual, and the last level has .55 of that.
+    """
+    X = rng.normal(size=(8000, 4))
+    y = (X[:, 0] > 0).astype(int)
+    options = {
+        "hidden_layer_sizes": (10, 10),
+        "n_nodes_min": 2,
+        "validation_fraction": 0.2,
+        "random_state": 0,
+    }
+    path = sp.ShadowPath(**options).fit(X, y)
+    assert len(path.history_.loss) == 22 + (2 + 3 + 23)
+    assert len(sp.ShadowPath(**options, max_iter=30).fit(X, y).history_.loss) == 22 + (2 + 2 + 16)

@@ -289,14 +289,21 @@ def test_ctrl_c_while_the_order_is_fixed(rows, monkeypatch):
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 3, 7, 30, 200])
-@pytest.mark.parametrize(("n", "smallest"), [(256, 12), (10, 9), (6, 1), (44, 4), (2000, 3), (3, 2)])
-def test_levels_cover_every_count_and_no_network_sees_too_much(n, smallest, epochs):
-    stages = nested._stages(n, smallest, lambda kept: epochs)
+@pytest.mark.parametrize(
+    ("n", "smallest"), [(256, 12), (10, 9), (6, 1), (44, 4), (2000, 3), (3, 2), (256, 4)]
+)
+@pytest.mark.parametrize("longer", [lambda kept: 1, lambda kept: min(2, max(1, kept**-0.5))])
+def test_levels_cover_every_count_and_no_network_sees_too_much(n, smallest, epochs, longer):
+    def usual(kept):
+        return round(epochs * longer(kept))
+
+    stages = nested._stages(n, smallest, usual)
     assert [stages[0].top, *(one.low for one in stages)] == [*(one.top for one in stages), smallest]
     assert all(one.top > one.low for one in stages)
     for one, before in zip(stages, [None, *stages], strict=False):
         assert one.epochs >= 1
-        assert one.begin + one.epochs <= epochs
+        assert one.begin + one.epochs <= usual(round(nested.STEP * one.top) / n)
+        assert one is stages[0] or one.soft <= one.epochs
         if before:
             assert one.begin >= before.begin + before.soft
             assert one.begin <= before.begin + before.epochs  # that order is fixed by then
@@ -343,3 +350,18 @@ def test_nodes_of_every_network_come_in_the_order_of_the_support():
     for n_nodes in range(4, 36):
         small = path.at(n_nodes)
         np.testing.assert_allclose(small.network_.weights[0], first[:, small.support_[1]], atol=1e-6)
+
+
+@pytest.mark.parametrize(("rows", "less", "power"), [(300, 0.25, 0), (20, 1.0, 0.2)])
+def test_weight_decay_of_the_levels(rng, rows, less, power):
+    """The whole network has that of a single run; below it is a quarter, or all where data are scarcest."""
+    X, y = rng.normal(size=(rows, 6)), np.arange(rows) % 2
+    options = {"n_nodes_min": 13, "max_iter": 20, "random_state": 0, "validation_fraction": 0}
+    path = ShadowPath((16, 16), **options).fit(X, y)
+    n, n_whole = (sum(a * b for a, b in pairwise(path.at(k).network_.widths)) for k in (22, 32))
+    scarce = 0.6 * min(5, max(1, n_whole / rows))
+    assert path.history_.weight_decay[0] == pytest.approx(scarce * (n_whole / 15000) ** 0.5)
+    expected = less * scarce * (n / 15000) ** 0.5 * (n_whole / n) ** power
+    assert path.history_.weight_decay[15] == pytest.approx(expected)  # the first epoch of the 22 best nodes
+    constant = ShadowPath((16, 16), alpha=0.3, **options).fit(X, y)
+    assert set(constant.history_.weight_decay) == {0.3}

@@ -73,15 +73,15 @@ class _Other(ShadowClassifier):
     """
 
     factor: float | None = None
-    less: float | None = None  # exponent of how many times more weights the whole network has
+    flatter: float | None = None  # exponent of how many times more weights the whole network has
 
     def _settings(self, *given: Any, **more: Any) -> Settings:
         settings = super()._settings(*given, **more)
         rule = settings.weight_decay
         if isinstance(rule, WeightDecay):
             factor = rule.factor if self.factor is None else self.factor
-            less = rule.less if self.less is None else self.less
-            settings = replace(settings, weight_decay=replace(rule, factor=factor, less=less))
+            flatter = rule.flatter if self.flatter is None else self.flatter
+            settings = replace(settings, weight_decay=replace(rule, factor=factor, flatter=flatter))
         return settings
 
 
@@ -94,11 +94,12 @@ def _own_epochs(data: Data, kept: float) -> int:
 def shadow(
     data: Data, count: int, seed: int, *, method: str = "shadow", decay: float | str = RULE,
     rate: float = 1.0, batch: float = 1.0, epochs: float = 1.0, own_epochs: bool = False,
-    factor: float | None = None, less: float | None = None,
+    factor: float | None = None, flatter: float | None = None,
 ) -> Trained:  # fmt: skip
     """One run of `ShadowClassifier`; rate, batch and epochs are times the usual values.
 
-    The usual epochs are those of all methods, or its own. Factor and less are of the weight decay's rule.
+    The usual epochs are those of all methods, or its own. Factor and flatter are of the weight decay's
+    rule.
     """
     rows, kept = round(batch * data.batch), count / sum(data.hidden)
     usual = _own_epochs(data, kept) if own_epochs else data.epochs
@@ -107,7 +108,7 @@ def shadow(
         learning_rate_init=rate * usual_learning_rate(rows, kept), max_iter=round(epochs * usual),
         standardize=False, random_state=seed,
     )  # fmt: skip
-    model.factor, model.less = factor, less
+    model.factor, model.flatter = factor, flatter
     begin = time.thread_time()
     model.fit(data.x, data.labels)
     return model.network_, time.thread_time() - begin, model.n_nodes_
@@ -219,8 +220,8 @@ DEFAULTS: dict[str, Method] = {
 }
 
 RULES: dict[str, Method] = {  # what the rules of the defaults were chosen by
-    "decay": Method(partial(shadow, less=0.0), ({"factor": (1.0, 0.5, 2.0, 4.0, 8.0)},)),
-    "fall": Method(shadow, ({"less": (0.0, 0.1, 0.2, 0.3)},)),
+    "decay": Method(partial(shadow, flatter=0.0), ({"factor": (1.0, 0.5, 2.0, 4.0, 8.0)},)),
+    "fall": Method(shadow, ({"flatter": (0.0, 0.1, 0.2, 0.3)},)),
     "batch": Method(shadow, ({"batch": (1.0, 0.5, 2.0)},)),
     "epochs": Method(shadow, ({"epochs": (1.0, 1.4, 2.0)},)),
 }

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from shadowprune import plots
-from shadowprune._defaults import usual_batch_size, usual_weight_decay
+from shadowprune._defaults import count_weights, usual_batch_size, usual_weight_decay
 from shadowprune._extras import require
 from shadowprune._files import written
 from shadowprune.scan import node_counts
@@ -316,17 +315,16 @@ def rules_section(documents: Documents) -> list[str]:
         "column, mean over the budgets ± its standard error over seeds.", "",
         "Weight decay times a factor: the more weights of the whole network there are for a target (a row, "
         "of more than two classes a row and a class), the more is wanted, and on clean labels less than on "
-        "noisy ones. The rule takes this number, from 1 to 5. (That it is smaller with less than .15 weights "
-        "per row was seen on validation rows of the generated jets.)", "",
+        "noisy ones. The rule takes this number, from 1 to 5.", "",
     ]  # fmt: skip
     factors, falls, batches, epochs = (RULES[m].options([]) or [] for m in RULES)
     rows: dict[str, list[list[str]]] = {m: [] for m in RULES}
     for sample, records in tables.items():
         n, widths = _n_rows(sample), _widths(records)
-        rule = usual_weight_decay(widths, n, classes=False)
-        scarce = f"{sum(a * b for a, b in pairwise(widths)) / n / widths[-1]:.2f}"
+        rule = usual_weight_decay(widths, n, "binary_crossentropy")
+        scarce = f"{count_weights(widths) / n / widths[-1]:.2f}"
         rows["decay"].append([sample, scarce, f"{rule.factor:.1f}", *_gains(records, "decay", factors)])
-        rows["fall"].append([sample, scarce, f"{rule.less:.2f}", *_gains(records, "fall", falls)])
+        rows["fall"].append([sample, scarce, f"{rule.flatter:.2f}", *_gains(records, "fall", falls)])
         rows["batch"].append([sample, str(usual_batch_size(n)), *_gains(records, "batch", batches)])
         of_part = node_counts(LESS_NODES, samples.hidden(sample))
         gains = [_gains(records, "epochs", epochs, of_part[part])[-1] for part in LESS_NODES]
@@ -336,7 +334,7 @@ def rules_section(documents: Documents) -> list[str]:
     lines += [
         "With that factor, the weight decay of smaller networks times a power of how many times more weights "
         "the whole network has, so that it falls less with their size:", "",
-        *markdown([*heads, *(f"{o['less']:g}" for o in falls)], rows["fall"]),
+        *markdown([*heads, *(f"{o['flatter']:g}" for o in falls)], rows["fall"]),
         "Batch, times the default, with that weight decay:", "",
         *markdown(["rows", "batch", *(f"{o['batch']:g}" for o in batches)], rows["batch"]),
         "What twice the epochs gain, by the part of the nodes kept. The rule takes more below .3, with the "

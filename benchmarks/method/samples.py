@@ -211,5 +211,5 @@ def _load(name: str, seed: int, validation: bool, quick: bool, files: tuple[str,
         epochs=6 if quick else usual.epochs,
         batch=usual.batch_size,
         rate=usual.learning_rate,
-        rule=usual_weight_decay(network.widths, len(X), classes=False),
+        rule=usual_weight_decay(network.widths, len(X), "binary_crossentropy"),
     )
