@@ -296,7 +296,7 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         network = self._first_network(rows, start)
         shadow = self._shadow(network, rows.streams[2])
         settings = self._settings(rows.n, network, shadow, warm=start is not None)
-        with self._progress(settings.epochs) as tick:
+        with self._progress(settings.epochs, type(self).__name__) as tick:
             network, support, history = train(
                 network, shadow, rows.x, rows.target, rows.weight, settings, rows.streams[3],
                 quantiser=rows.quantiser, score=score, progress=tick,
@@ -359,9 +359,9 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         return Rows(to_network(X), target, weight, held, n, mean, scale, quantiser, widths, streams)
 
     @contextmanager
-    def _progress(self, epochs: int) -> Iterator[Callable[[History], None]]:
+    def _progress(self, epochs: int, name: str) -> Iterator[Callable[[History], None]]:
         """A bar over epochs; what to call after each."""
-        with tqdm(total=epochs, disable=not self.verbose, unit="epoch", desc=type(self).__name__) as bar:
+        with tqdm(total=epochs, disable=not self.verbose, unit="epoch", desc=name) as bar:
 
             def tick(history: History) -> None:
                 bar.set_postfix(

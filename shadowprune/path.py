@@ -40,8 +40,9 @@ class ShadowPath(BaseEstimator):  # type: ignore[misc]
         Hidden nodes of the smallest network: an int is the number, a float the fraction (rounded down). By
         default 5 %, but at least one per hidden layer.
     activation, alpha, batch_size, learning_rate_init, max_iter, standardize, random_state, n_jobs, verbose
-        As for `ShadowClassifier`. "auto" weight decay is smaller for smaller networks. No network sees more
-        than `max_iter` epochs, but small ones are trained on after the largest, so that the run has more.
+        As for `ShadowClassifier`. "auto" weight decay is that of a single run for the largest network and
+        less than that of one for smaller ones. No network sees more than `max_iter` epochs ("auto": than a
+        run for few nodes takes), but small ones are trained on after the largest, so that the run has more.
     validation_fraction : float, default=0.1
         Part of the rows that is not trained on but kept for `smallest`; 0 keeps none.
 
@@ -156,7 +157,7 @@ class ShadowPath(BaseEstimator):  # type: ignore[misc]
         def epochs(kept: float) -> int:
             return usual_epochs(rows.n, batch, kept) if self.max_iter == "auto" else settings.epochs
 
-        with one._progress(count_epochs(n, smallest, epochs)) as tick:
+        with one._progress(count_epochs(n, smallest, epochs), type(self).__name__) as tick:
             self.family_, self.history_ = train_nested(
                 network, smallest, rows.x, rows.target, rows.weight, settings, rows.streams[3],
                 learning_rate=rate, epochs=epochs, scores=rows.streams[2], progress=tick,

@@ -256,7 +256,7 @@ def test_other_rules_of_the_weight_decay(data):
     """300 rows of three classes are enough for 6-9-5-7-3: the usual factor is one, and it falls as usual."""
     usual, same, many, steady = (
         methods.shadow(data, 9, 0, **rule)[0].params
-        for rule in ({}, {"factor": 1.0, "less": 0.0}, {"factor": 100.0}, {"less": 3.0})
+        for rule in ({}, {"factor": 1.0, "flatter": 0.0}, {"factor": 100.0}, {"flatter": 3.0})
     )
     np.testing.assert_array_equal(usual, same)
     assert np.abs(many).sum() < np.abs(usual).sum()
