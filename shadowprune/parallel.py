@@ -88,8 +88,8 @@ def side_by_side(jobs: Sequence[Callable[[], T]], n_workers: int) -> list[T]:
         return job()
 
     with ThreadPoolExecutor(n_workers, thread_name_prefix="shadowprune") as pool:
-        futures = [pool.submit(run, job) for job in jobs]
         try:
+            futures = [pool.submit(run, job) for job in jobs]  # Ctrl-C may come while the first runs already
             for future in as_completed(futures):
                 future.result()
         except BaseException:

@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -89,6 +89,21 @@ def test_jobs_not_begun_are_never_begun():
         side_by_side([bad, good, good, good, good], 1)
     assert len(begun) <= 1
     stop_if_asked()  # this thread was never asked
+
+
+def test_ctrl_c_while_jobs_are_handed_out(data, monkeypatch):
+    """The second thread is not there yet, the first trains already."""
+    submit = ThreadPoolExecutor.submit
+
+    def interrupted(self, job, *arguments):
+        if self._work_queue.qsize() or self._threads:
+            raise KeyboardInterrupt
+        return submit(self, job, *arguments)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", interrupted)
+    many = [classifier(n_nodes=n).set_params(max_iter=10**7) for n in (8, 9)]
+    with pytest.raises(KeyboardInterrupt):  # ten million epochs would take days
+        sp.fit_many(many, *data, n_jobs=2)
 
 
 @pytest.mark.parametrize("n_jobs", [0, -2, 1.5, True])
