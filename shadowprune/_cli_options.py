@@ -39,7 +39,7 @@ def train(sub: argparse.ArgumentParser) -> None:
     _budgets(sub, several=False)
     sub.add_argument(
         "--start", metavar="MODEL.npz",
-        help="start from this trained network, in a third of a whole network's epochs; its layers replace --hidden",
+        help="start from this trained network, in a third of the usual epochs; its layers replace --hidden",
     )  # fmt: skip
     sub.add_argument("--seed", type=int, default=0, help="(default: 0)")
     sub.add_argument(
