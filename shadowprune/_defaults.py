@@ -85,11 +85,14 @@ class WeightDecay:
         n, n_whole = count_weights(widths), count_weights(self.widths)
         whole = live_weight_decay(n_whole)
         decay = np.minimum(whole, live_weight_decay(n) * (n_whole / n) ** self.flatter)
-        if self.classes and len(widths) > 2:
-            nodes = sum(widths[1:-1]) / (len(widths) - 2)
-            crowding = np.square(np.maximum(1.0, widths[-1] / np.maximum(nodes, 1.0)))
-            decay = np.minimum(decay * crowding, 2 * whole)
-        return DECAY * self.factor * decay
+        return DECAY * self.factor * np.minimum(decay * self.crowding(widths), 2 * whole)
+
+    def crowding(self, widths: Sequence[Any]) -> Any:
+        """Square of classes per node of the average hidden layer, where that is more than one."""
+        if not self.classes or len(widths) < 3:
+            return 1.0
+        nodes = sum(widths[1:-1]) / (len(widths) - 2)
+        return np.square(np.maximum(1.0, widths[-1] / np.maximum(nodes, 1.0)))
 
 
 def usual_weight_decay(widths: Sequence[int], n_rows: int, loss: str) -> WeightDecay:

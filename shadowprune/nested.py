@@ -50,7 +50,8 @@ LONGER = 2  # times that in the last one, whose order is for the fewest nodes
 FALL = 0.6  # part of these in which the smallest budget of the whole network falls
 LARGE = 0.35  # of the nodes: while the smallest budget is larger, one drawn above it says the same
 WARM = 0.5  # temperature at which a level below begins, of that of the whole network
-LESS_DECAY = 0.25  # of the weight decay of a single run, for levels below; all of it where data are scarcest
+# of the weight decay of a single run, for levels below; all of it where data are scarcest or classes crowd
+LESS_DECAY = 0.25
 EVERY = 4  # steps of the whole network to one in which a count is drawn
 BEYOND = 0.25  # part of the draws beyond the largest count of a level, which then is passed
 BELOW = 0.3  # the same for its smallest, which gains most
@@ -151,8 +152,8 @@ def train_nested(
         Weights of the rows, with mean one.
     settings : Settings
         A `weight_decay` that follows the size is that of a single run for the whole network, and a quarter
-        of that of its largest in a level below, or more where data are very scarce. Learning rate and
-        epochs are not used.
+        of that of its largest in a level below, or more where data are very scarce or classes outnumber
+        the nodes of a layer. Learning rate and epochs are not used.
     rng : numpy.random.Generator
         Order of the rows, and the budgets drawn.
     learning_rate, epochs : callable
@@ -311,7 +312,8 @@ class _Level:
         self.is_whole = stage.begin == 0
         decay = settings.weight_decay
         if isinstance(decay, WeightDecay):
-            less = 1.0 if self.is_whole else LESS_DECAY ** (1 - decay.flatter / FLATTEST)
+            all_of_it = self.is_whole or decay.crowding(network.widths) > 1
+            less = 1.0 if all_of_it else LESS_DECAY ** (1 - decay.flatter / FLATTEST)
             decay = less * float(decay(network.widths))
         self.decay = decay
         self.smallest = stages[-1].low

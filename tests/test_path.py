@@ -365,3 +365,15 @@ def test_weight_decay_of_the_levels(rng, rows, less, power):
     assert path.history_.weight_decay[15] == pytest.approx(expected)  # the first epoch of the 22 best nodes
     constant = ShadowPath((16, 16), alpha=0.3, **options).fit(X, y)
     assert set(constant.history_.weight_decay) == {0.3}
+
+
+def test_weight_decay_of_levels_where_classes_crowd(rng):
+    """Six nodes in two layers, for four classes: as in a single run, not less."""
+    X, y = rng.normal(size=(400, 6)), np.arange(400) % 4
+    options = {"n_nodes_min": 3, "max_iter": 20, "random_state": 0, "validation_fraction": 0}
+    path = ShadowPath((5, 4), **options).fit(X, y)
+    n, n_whole = (sum(a * b for a, b in pairwise(path.at(k).network_.widths)) for k in (6, 9))
+    whole = 0.6 * (n_whole / 15000) ** 0.5
+    assert path.history_.weight_decay[15] == pytest.approx(
+        min(2 * whole, (4 / 3) ** 2 * 0.6 * (n / 15000) ** 0.5)
+    )
