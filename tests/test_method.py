@@ -210,6 +210,23 @@ def test_the_best_on_the_validation_rows_is_tested(monkeypatch):
     ]
 
 
+def test_a_dead_network_speaks_against_nothing(monkeypatch):
+    """As long as one with the same option lives; not so for the defaults, which must not die."""
+    method = methods.Method(None, ({"decay": (dense.RULE, 0.2, 0.5)},))
+    aucs = {dense.RULE: (0.98, 0.5), 0.2: (0.97, 0.97), 0.5: (0.5, 0.5)}
+    for table, best in (("methods", dense.RULE), ("defaults", 0.2)):
+        monkeypatch.setitem(methods.TABLES[table], "m", method)
+        plan = study.Plan("jets", ["m"], (0.3,), table=table)
+        seeds = plan.tuning_seeds()
+        run = {"stage": "validation", "method": "m", "nodes": 76}
+        records = [
+            run | {"option": f"decay={decay}", "seed": seed, "auc": auc[seed > 0]}
+            for decay, auc in aucs.items()
+            for seed in seeds
+        ]
+        assert study.chosen(plan, records, "m", 76) == ([{"decay": best}], True)
+
+
 def test_no_test_row_chooses_anything():
     found = samples.load("jets", 0, validation=True)
     train = load_hbb(subset="train")

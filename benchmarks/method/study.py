@@ -36,6 +36,7 @@ DEFAULTS_SEEDS = {
     "breast cancer": (40, 100),
 }  # fmt: skip
 RULES_SEEDS = 5
+DEAD = 0.5  # AUC of a network with the same output for all rows
 COLUMNS = (
     "stage", "method", "nodes", "option", "seed", "kept", "own", "auc", "accuracy", "rejection_50",
     "rejection_70", "seconds", "widths",
@@ -150,12 +151,18 @@ def run(plan: Plan, job: Job) -> list[Record]:
 
 
 def chosen(plan: Plan, records: Sequence[Record], method: str, nodes: int) -> tuple[list[Option], bool]:
-    """The best option of each complete round, by the mean over the validation rows; whether all are."""
+    """The best option of each complete round, by the mean over the validation rows; whether all are.
+
+    Among methods a network that died, with the same output for all rows, is passed over as long as others
+    with its option live: nobody would take it.
+    """
     column = samples.measure(plan.sample, plan.table)
-    scores: dict[str, dict[int, float]] = {}
+    spared = plan.table == "methods"
+    scores: dict[str, dict[int, float | None]] = {}
     for r in records:
         if (r["stage"], r["method"], r["nodes"]) == ("validation", method, nodes):
-            scores.setdefault(r["option"], {})[r["seed"]] = r[column]
+            alive = not spared or r["auc"] != DEAD
+            scores.setdefault(r["option"], {})[r["seed"]] = r[column] if alive else None
     wanted = plan.tuning_seeds()
     best: list[Option] = []
     while (options := plan.table_of()[method].options(best)) is not None:
@@ -164,7 +171,8 @@ def chosen(plan: Plan, records: Sequence[Record], method: str, nodes: int) -> tu
             found = scores.get(name_of(option), {})
             if not all(seed in found for seed in wanted):
                 return best, False
-            means[name_of(option)] = float(np.mean([found[seed] for seed in wanted]))
+            counted = [score for seed in wanted if (score := found[seed]) is not None]
+            means[name_of(option)] = float(np.mean(counted or [0.0]))
         best.append(max(options, key=lambda option: means[name_of(option)]))
     return best, True
 
