@@ -567,11 +567,9 @@ def _kept_share(shadow: ShadowNetwork | None, first_layer: int) -> float:
 
 def _kept_nodes(shadow: ShadowNetwork | None, widths: Sequence[int]) -> float:
     """Share of the hidden nodes that the budgets leave."""
-    kept = [float(w) for w in widths]
-    for g in shadow.groups if shadow else []:
-        for layer in np.unique(g.layer):
-            kept[layer] = min(kept[layer], widths[layer] * float(g.open_part(1.0)))
-    return sum(kept[1:-1]) / sum(widths[1:-1]) if len(widths) > 2 else 1.0
+    if shadow is None or len(widths) < 3:
+        return 1.0
+    return float(sum(shadow.open_widths(1.0)[1:-1]) / sum(widths[1:-1]))
 
 
 def check_weights(sample_weight: ArrayLike | None, n: int) -> NDArray[np.float64] | None:

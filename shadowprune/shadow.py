@@ -185,6 +185,26 @@ class ShadowNetwork:
         """Whether every covered node stays, so that there is nothing to train."""
         return all(group.constraint.trivial for group in self.groups)
 
+    def open_widths(self, progress: ArrayLike) -> list[Any]:
+        """Widths of all layers, were every covered one cut alike.
+
+        Parameters
+        ----------
+        progress : float or ndarray
+            Part of the whole training done, 0 to 1.
+
+        Returns
+        -------
+        list of int, float or ndarray
+            Inputs, hidden layers, outputs; covered ones in the shape of `progress`.
+        """
+        widths: list[Any] = list(self.network.widths)
+        for group in self.groups:
+            part = group.open_part(progress)
+            for layer in np.unique(group.layer):
+                widths[layer] = widths[layer] * part
+        return widths
+
     def gates(self, progress: float) -> list[NDArray[np.float32]]:
         """Gates at a progress of the training.
 

@@ -276,10 +276,7 @@ class _Run:
         """Weight decay at each step; if it follows the live size, every covered layer shrinks alike."""
         decay: Any = self.settings.weight_decay
         if isinstance(decay, WeightDecay):
-            open_part: dict[int, Any] = {}
-            for g in self.shadow.groups if self.soft and self.shadow else []:
-                open_part |= dict.fromkeys(g.layer.tolist(), g.open_part(part))
-            decay = decay([w * open_part.get(layer, 1.0) for layer, w in enumerate(self.layout.widths)])
+            decay = decay(self.shadow.open_widths(part) if self.soft and self.shadow else self.layout.widths)
         return np.broadcast_to(decay, part.shape)
 
     def _open_nodes(self) -> float:
