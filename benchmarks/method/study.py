@@ -157,12 +157,11 @@ def chosen(plan: Plan, records: Sequence[Record], method: str, nodes: int) -> tu
     with its option live: nobody would take it.
     """
     column = samples.measure(plan.sample, plan.table)
-    spared = plan.table == "methods"
     scores: dict[str, dict[int, float | None]] = {}
     for r in records:
         if (r["stage"], r["method"], r["nodes"]) == ("validation", method, nodes):
-            alive = not spared or r["auc"] != DEAD
-            scores.setdefault(r["option"], {})[r["seed"]] = r[column] if alive else None
+            dead = plan.table == "methods" and r["auc"] == DEAD
+            scores.setdefault(r["option"], {})[r["seed"]] = None if dead else r[column]
     wanted = plan.tuning_seeds()
     best: list[Option] = []
     while (options := plan.table_of()[method].options(best)) is not None:
