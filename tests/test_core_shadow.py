@@ -74,6 +74,19 @@ def test_shifts_change_nothing_and_permutations_permute(scores, fraction, temper
         )
 
 
+def test_newton_does_not_circle():
+    """Scores, budget and temperature of a path's training in which its steps did, for ever."""
+    scores = np.array([
+        0.507371, 0.712286, 0.727557, 0.900569, 1.465411, 1.48411, 1.54961, 1.626438, 1.631083, 1.683395,
+        1.705833, 1.713545, 2.491235, 2.589757, 2.716198, 2.912145, 2.964123, 3.099137, 3.170465, 3.418253,
+        3.450177, 3.899287, 4.178504,
+    ])  # fmt: skip
+    wanted, _ = twin.gates(scores, 20.9868, 0.034275)
+    for start in np.linspace(0.5662, 0.568, 15):
+        g, _ = _core.gates(scores, 20.9868, 0.034275, theta=start)
+        np.testing.assert_allclose(g, wanted, atol=1e-9)
+
+
 @given(score_lists, st.floats(0.01, 1.0), temperatures, families, seeds)
 def test_weighted_gates(scores, fraction, temperature, family, seed):
     scores = np.array(scores)
