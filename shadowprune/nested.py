@@ -13,7 +13,8 @@ in levels, one after the other (csrc/path.c has the equations):
    is copied and makes the next level, which finds the order of its nodes anew.
 
 So few nodes are not chosen in a network of many, and counts share their weights with those close to them. The
-smaller a level, the less it costs.
+smaller a level, the less it costs. The last one, where a node more or less in a layer matters most, begins
+from several orders, and soon goes on with the one whose smallest network has the least loss.
 
 The whole network learns from the labels, and while it is trained the counts in it half from these, half from
 what it says. The levels below learn half from the labels, half from what it says in the end; while their
@@ -44,9 +45,12 @@ STEP = 0.6  # part of its nodes where the level below another begins
 KNOT = 1.5  # corrections stand at node counts no further apart than this, as a factor
 WHOLE = 0.75  # part of the epochs for the whole network
 LENGTH = 0.55  # and for each level below it
-SOFT = 2 / 15  # part of the epochs with soft gates, of the whole network
-SOFT_BELOW = 1 / 15  # of each level below
-LONGER = 2  # times that in the last one, whose order is for the fewest nodes
+SOFT = 2 / 15  # part of the epochs of the whole network with soft gates in it, and in the last level
+SOFT_BELOW = 1 / 15  # part of its own in each between
+TRIES = 3  # orders that the last level begins from
+APART = 2.0  # of all but the first, the scores are moved by normal deviates as large as this
+TRIAL = 1 / 15  # part of the epochs of the whole network until one of them is chosen
+FEW = 0.15  # of all nodes: a last level of more is costly, and has one order
 FALL = 0.6  # part of these in which the smallest budget of the whole network falls
 LARGE = 0.35  # of the nodes: while the smallest budget is larger, one drawn above it says the same
 WARM = 0.5  # temperature at which a level below begins, of that of the whole network
@@ -159,7 +163,7 @@ def train_nested(
     learning_rate, epochs : callable
         Largest learning rate and epochs of a network that keeps this part of the nodes.
     scores : numpy.random.Generator
-        Initial scores.
+        Initial scores, and those of the orders that the last level begins from.
     progress : callable, optional
         Called with the history so far after every epoch.
 
@@ -201,10 +205,16 @@ def train_nested(
         for _ in range(stages[0].epochs):
             train(levels, target)
         taught = _taught(levels[0].band().network, x, target, settings.loss)
+        rivals: list[_Level] = []
         for epoch in _epochs_below(stages):
             if levels[-1].next_begin == epoch:
-                levels.append(levels[-1].below())
-            train([one for one in levels[1:] if one.step < one.n_steps], taught)
+                above = levels[-1]
+                levels.append(above.below())
+                rivals = [above.below(scores) for _ in range(1, stages[len(levels) - 1].tries)]
+            train([one for one in levels[1:] + rivals if one.step < one.n_steps], taught)
+            if rivals and epoch + 1 == stages[-1].chosen:
+                levels[-1] = min([levels[-1], *rivals], key=lambda one: one.loss(x, taught, weight))
+                rivals = []
     except KeyboardInterrupt:
         n_epochs = count_epochs(n_all, smallest, epochs)
         warnings.warn(
@@ -225,6 +235,8 @@ class _Stage:
     begin: int  # what its weights have seen already
     epochs: int
     soft: float  # with soft gates
+    tries: int = 1  # orders it begins from
+    chosen: int = 0  # what its weights have seen when one of them is chosen
 
     @property
     def next_begin(self) -> int:
@@ -247,9 +259,12 @@ def _stages(n: int, smallest: int, epochs: Callable[[float], int]) -> list[_Stag
             break
         length = min(max(1, round(LENGTH * most)), most - begin)
         stages.append(_Stage(top, low, begin, length, SOFT_BELOW * most))
-    last = stages.pop()
-    soft = min(LONGER * last.soft, last.epochs / 2) if stages else last.soft
-    return [*stages, replace(last, low=smallest, soft=soft)]
+    last = replace(stages.pop(), low=smallest)
+    if stages:
+        last = replace(last, soft=min(SOFT * whole, last.epochs / 2))
+        chosen = min(last.next_begin + max(1, round(TRIAL * whole)), last.begin + last.epochs)
+        last = replace(last, tries=TRIES if last.top <= FEW * n else 1, chosen=chosen)
+    return [*stages, last]
 
 
 def _epochs_below(stages: list[_Stage]) -> range:
@@ -340,14 +355,16 @@ class _Level:
         group = ShadowNetwork(network, stages[-1].low, random_state=scores).groups[0]
         return cls(network, group, stages, settings, n_rows, rate)
 
-    def below(self) -> _Level:
-        """The counts that this level leaves, from where its order was fixed."""
+    def below(self, apart: np.random.Generator | None = None) -> _Level:
+        """The counts that this level leaves, from where its order was fixed, or from an order apart."""
         above, n_inputs = self.fixed, self.network.widths[0]
         keep = np.concatenate(above.keep(self.low))
         hidden = keep[n_inputs:]
         network = above.at(self.low)
         group = ShadowNetwork(network, self.smallest, random_state=0).groups[0]
         group.scores[:] = self.scores[hidden]
+        if apart:
+            group.scores += APART * apart.standard_normal(len(group.scores))
         made = _Level(network, group, self.stages[1:], self.settings, self.n_rows, self.rate)
         made.nodes = np.flatnonzero(hidden)
         to_gain, to_shift = above.correction(self.low)
@@ -433,6 +450,11 @@ class _Level:
         self.trainer.permute(np.concatenate([inputs, n_inputs + hidden], dtype=np.int32))
         self.nodes = self.nodes[hidden]
         return hidden
+
+    def loss(self, x: F32, target: F32, weight: F32 | None) -> float:
+        """Of its smallest network."""
+        z = self.band().at(self.smallest).forward(x, keep=False)
+        return _core.loss(self.settings.loss, z, target, weight)[0]
 
     def band(self) -> Band:
         """The networks as they stand."""

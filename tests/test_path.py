@@ -2,6 +2,7 @@
 
 import pickle
 from itertools import pairwise
+from operator import itemgetter
 
 import numpy as np
 import pytest
@@ -307,6 +308,40 @@ def test_levels_cover_every_count_and_no_network_sees_too_much(n, smallest, epoc
         if before:
             assert one.begin >= before.begin + before.soft
             assert one.begin <= before.begin + before.epochs  # that order is fixed by then
+    last = stages[-1]
+    if len(stages) > 1:
+        assert last.next_begin <= last.chosen <= last.begin + last.epochs
+        assert last.soft <= last.epochs / 2
+    assert [one.tries for one in stages[:-1]] == [1] * (len(stages) - 1)
+    assert last.tries == (nested.TRIES if len(stages) > 1 and last.top <= nested.FEW * n else 1)
+
+
+@pytest.mark.parametrize("epochs", [2, 12])
+def test_the_last_level_goes_on_with_the_best_of_its_orders(rows, monkeypatch, epochs):
+    measured, kept = [], []
+    loss, family = nested._Level.loss, nested._family
+
+    def spy(self, x, target, weight):
+        z = self.band().at(3).forward(x, keep=False).astype(float)
+        wanted = np.average(np.logaddexp(0, z) - target * z, weights=weight, axis=0)[0]
+        found = loss(self, x, target, weight)
+        assert found == pytest.approx(wanted, rel=1e-5)
+        measured.append((found, self, self.rank.tolist(), self.step))
+        return found
+
+    monkeypatch.setattr(nested, "FEW", 1)
+    monkeypatch.setattr(nested._Level, "loss", spy)
+    monkeypatch.setattr(nested, "_family", lambda levels: kept.extend(levels) or family(levels))
+    X, y = rows
+    weight = np.random.default_rng(0).uniform(0.5, 2, len(y))
+    path = ShadowPath((16, 8), n_nodes_min=3, max_iter=epochs, random_state=0)
+    path.fit(X, y, sample_weight=weight)
+    assert len(measured) == nested.TRIES
+    assert kept[-1] is min(measured, key=itemgetter(0))[1]
+    assert len({one[3] for one in measured}) == 1
+    assert kept[-1].step == kept[-1].n_steps
+    if epochs > 2:
+        assert len({tuple(one[2]) for one in measured}) > 1  # or there is nothing to choose from
 
 
 def test_history_has_every_epoch(rows):
