@@ -27,6 +27,7 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -41,10 +42,12 @@ from .training import F32, History, Settings, new_trainer, run_steps
 Order = NDArray[np.int32]
 
 FIRST = 0.7  # part of all nodes where the second level begins
-STEP = 0.6  # part of its nodes where the level below another begins
+STEP = 0.6  # part of its nodes where the level below another begins, until the last two
 KNOT = 1.5  # corrections stand at node counts no further apart than this, as a factor
 WHOLE = 0.75  # part of the epochs for the whole network
-LENGTH = 0.55  # and for each level below it
+LENGTH = 0.55  # and for each level below it,
+LENGTH_BETWEEN = 0.45  # or for those that begin with these parts of the nodes, which do as well with less
+BETWEEN = (0.2, 0.5)
 SOFT = 2 / 15  # part of the epochs of the whole network with soft gates in it, and in the last level
 SOFT_BELOW = 1 / 15  # part of its own in each between
 TRIES = 3  # orders that the last level begins from
@@ -56,10 +59,9 @@ LARGE = 0.35  # of the nodes: while the smallest budget is larger, one drawn abo
 WARM = 0.5  # temperature at which a level below begins, of that of the whole network
 # of the weight decay of a single run, for levels below; all of it where data are scarcest or classes crowd
 LESS_DECAY = 0.25
-EVERY = 4  # steps of the whole network to one in which a count is drawn
+EVERY = 6  # steps of the whole network to one in which a count is drawn
 BEYOND = 0.25  # part of the draws beyond the largest count of a level, which then is passed
 BELOW = 0.3  # the same for its smallest, which gains most
-SMALLEST = 0.5  # and for the smallest of all
 
 
 @dataclass(frozen=True)
@@ -244,20 +246,29 @@ class _Stage:
         return self.begin + max(1, math.ceil(self.soft - 1e-9))
 
 
-def _stages(n: int, smallest: int, epochs: Callable[[float], int]) -> list[_Stage]:
-    """All levels; the last has what remains of the counts.
+def _counts(n: int, smallest: int) -> list[int]:
+    """Node counts between which the levels lie, from all to the smallest; the last two share what remains."""
+    counts = [n, round(FIRST * n)]
+    while STEP * counts[-1] >= smallest:
+        counts.append(round(STEP * counts[-1]))
+    counts.pop()
+    between = round(math.sqrt(counts[-1] * smallest))
+    if len(counts) > 1 and smallest < between < counts[-1]:
+        counts.append(between)
+    return [*counts, smallest]
 
-    No network sees more epochs than the smallest of its level takes by itself.
-    """
+
+def _stages(n: int, smallest: int, epochs: Callable[[float], int]) -> list[_Stage]:
+    """All levels; no network sees more epochs than the smallest of its level takes by itself."""
     whole = epochs(1.0)
-    stages = [_Stage(n, round(FIRST * n), 0, max(1, round(WHOLE * whole)), SOFT * whole)]
-    while STEP * stages[-1].low >= smallest:
-        top, begin = stages[-1].low, stages[-1].next_begin
-        low = round(STEP * top)
-        most = epochs(low / n)
+    counts = _counts(n, smallest)
+    stages = [_Stage(n, counts[1], 0, max(1, round(WHOLE * whole)), SOFT * whole)]
+    for top, low in pairwise(counts[1:]):
+        begin, most = stages[-1].next_begin, epochs(low / n)
         if begin >= most:
             break
-        length = min(max(1, round(LENGTH * most)), most - begin)
+        part = LENGTH_BETWEEN if BETWEEN[0] * n < top < BETWEEN[1] * n else LENGTH
+        length = min(max(1, round(part * most)), most - begin)
         stages.append(_Stage(top, low, begin, length, SOFT_BELOW * most))
     last = replace(stages.pop(), low=smallest)
     if stages:
@@ -399,8 +410,8 @@ class _Level:
     ) -> NDArray[np.float64]:  # fmt: skip
         part, n = np.minimum(steps / self.n_soft, 1), self.knots[-1]
         low, none = self._smallest(part), np.full(len(steps), float(n))  # all nodes are no pass but the first
-        soft, is_last = self.rank is None, self.low == self.smallest
-        below = 0 if soft else SMALLEST if is_last else BELOW
+        soft = self.rank is None
+        below = 0 if soft else BELOW
         drawn = low * (n / low) ** np.clip((1 + below + BEYOND) * rng.random(len(steps)) - below, 0, 1)
         if soft and self.is_whole:
             budgets = [none, low, np.where(low > LARGE * n, none, drawn)]
