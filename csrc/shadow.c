@@ -4,9 +4,10 @@
  *     C(g) = sum_i l_i g_i + sum_l p_l N_l N_(l+1),   N_l = fixed_l + sum_(i in l) g_i
  *
  * F is the logistic or the Laplace distribution function. C rises with every gate and so falls with theta: there is
- * one solution; Newton's step is taken where it stays inside the bracket known so far, a bisection elsewhere, and now
- * and then. A last step below SMALL temperatures needs no new exponentials: g moves along its slope, which is right to
- * SMALL^2. Where F is smooth and C linear a step below SHORT will do, along four terms of the Taylor series.
+ * one solution; Newton's step is taken where it stays inside the bracket known so far, a bisection elsewhere and in
+ * every 16th iteration. A last step below SMALL temperatures needs no new exponentials: g moves along its slope, which
+ * is right to SMALL^2. Where F is smooth and C linear a step below SHORT will do, along four terms of the Taylor
+ * series.
  *
  * Gradient, with u_i = dL/dg_i, d_i = F'((s_i - theta)/T) and c_i = dC/dg_i = l_i + p_(l-1) N_(l-1) + p_l N_(l+1) in
  * layer l. Differentiating the constraint gives dtheta/ds_j = c_j d_j / sum_i c_i d_i, hence
@@ -20,7 +21,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { MAX_ITERATIONS = 1000, PIECE = 64 };
+enum { MAX_ITERATIONS = 1000, PIECE = 64 }; /* enough bisections for every bit of theta */
 #define SMALL 1e-7
 #define SHORT 4e-3
 #define NEAR 8 /* temperatures: a step this short from a warm start needs no bracket */

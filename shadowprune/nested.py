@@ -13,8 +13,8 @@ in levels, one after the other (csrc/path.c has the equations):
    is copied and makes the next level, which finds the order of its nodes anew.
 
 So few nodes are not chosen in a network of many, and counts share their weights with those close to them. The
-smaller a level, the less it costs. The last one, where a node more or less in a layer matters most, begins
-from several orders, and soon goes on with the one whose smallest network has the least loss.
+smaller a level, the less it costs. The last one, if it is small, begins from several orders, and soon goes on
+with the one whose smallest network has the least loss: there a node more or less in a layer matters most.
 
 The whole network learns from the labels, and while it is trained the counts in it half from these, half from
 what it says. The levels below learn half from the labels, half from what it says in the end; while their
@@ -42,19 +42,19 @@ from .training import F32, History, Settings, new_trainer, run_steps
 Order = NDArray[np.int32]
 
 FIRST = 0.7  # part of all nodes where the second level begins
-STEP = 0.6  # part of its nodes where the level below another begins, until the last two
+STEP = 0.6  # part of its nodes where the level below another begins; the last two fall by equal factors
 KNOT = 1.5  # corrections stand at node counts no further apart than this, as a factor
 WHOLE = 0.75  # part of the epochs for the whole network
-LENGTH = 0.55  # and for each level below it,
-LENGTH_BETWEEN = 0.45  # or for those that begin with these parts of the nodes, which do as well with less
-BETWEEN = (0.2, 0.5)
-SOFT = 2 / 15  # part of the epochs of the whole network with soft gates in it, and in the last level
-SOFT_BELOW = 1 / 15  # part of its own in each between
+LENGTH = 0.55  # part of its own for each level below it
+MIDDLE = (0.2, 0.5)  # of all nodes: inner levels that begin there do as well with
+LENGTH_MIDDLE = 0.45
+SOFT = 2 / 15  # soft epochs of the whole network and of the last level, as part of the epochs of the whole
+SOFT_BELOW = 1 / 15  # soft epochs of each other level, as part of its own
+FALL = 0.6  # part of its soft epochs in which the smallest budget of the whole network falls
 TRIES = 3  # orders that the last level begins from
-APART = 2.0  # of all but the first, the scores are moved by normal deviates as large as this
-TRIAL = 1 / 15  # part of the epochs of the whole network until one of them is chosen
+APART = 2.0  # normal deviates added to the scores of all but the first: far more than these differ by then
+TRIAL = 1 / 15  # part of the epochs of the whole until one is chosen
 FEW = 0.15  # of all nodes: a last level of more is costly, and has one order
-FALL = 0.6  # part of these in which the smallest budget of the whole network falls
 LARGE = 0.35  # of the nodes: while the smallest budget is larger, one drawn above it says the same
 WARM = 0.5  # temperature at which a level below begins, of that of the whole network
 # of the weight decay of a single run, for levels below; all of it where data are scarcest or classes crowd
@@ -165,7 +165,7 @@ def train_nested(
     learning_rate, epochs : callable
         Largest learning rate and epochs of a network that keeps this part of the nodes.
     scores : numpy.random.Generator
-        Initial scores, and those of the orders that the last level begins from.
+        Initial scores, and those of the orders that a small last level begins from.
     progress : callable, optional
         Called with the history so far after every epoch.
 
@@ -174,7 +174,7 @@ def train_nested(
     family : Family
     history : History
         Of the whole network, then of the levels below: loss and weight decay are means over those in
-        training, the learning rate is that of the largest, `n_nodes` the smallest budget trained under.
+        training (the last once for each order that is tried), the learning rate is that of the largest, `n_nodes` the smallest budget trained under.
 
     Raises
     ------
@@ -212,7 +212,7 @@ def train_nested(
             if levels[-1].next_begin == epoch:
                 above = levels[-1]
                 levels.append(above.below())
-                rivals = [above.below(scores) for _ in range(1, stages[len(levels) - 1].tries)]
+                rivals = [above.below(scores) for _ in range(1, levels[-1].stages[0].tries)]
             train([one for one in levels[1:] + rivals if one.step < one.n_steps], taught)
             if rivals and epoch + 1 == stages[-1].chosen:
                 levels[-1] = min([levels[-1], *rivals], key=lambda one: one.loss(x, taught, weight))
@@ -267,14 +267,16 @@ def _stages(n: int, smallest: int, epochs: Callable[[float], int]) -> list[_Stag
         begin, most = stages[-1].next_begin, epochs(low / n)
         if begin >= most:
             break
-        part = LENGTH_BETWEEN if BETWEEN[0] * n < top < BETWEEN[1] * n else LENGTH
+        middle = low > smallest and MIDDLE[0] * n < top < MIDDLE[1] * n
+        part = LENGTH_MIDDLE if middle else LENGTH
         length = min(max(1, round(part * most)), most - begin)
         stages.append(_Stage(top, low, begin, length, SOFT_BELOW * most))
     last = replace(stages.pop(), low=smallest)
     if stages:
         last = replace(last, soft=min(SOFT * whole, last.epochs / 2))
-        chosen = min(last.next_begin + max(1, round(TRIAL * whole)), last.begin + last.epochs)
-        last = replace(last, tries=TRIES if last.top <= FEW * n else 1, chosen=chosen)
+        if last.top <= FEW * n:
+            chosen = min(last.next_begin + max(1, round(TRIAL * whole)), last.begin + last.epochs)
+            last = replace(last, tries=TRIES, chosen=chosen)
     return [*stages, last]
 
 
@@ -367,7 +369,7 @@ class _Level:
         return cls(network, group, stages, settings, n_rows, rate)
 
     def below(self, apart: np.random.Generator | None = None) -> _Level:
-        """The counts that this level leaves, from where its order was fixed, or from an order apart."""
+        """The counts that this level leaves, from where its order was fixed, or from nearly any order."""
         above, n_inputs = self.fixed, self.network.widths[0]
         keep = np.concatenate(above.keep(self.low))
         hidden = keep[n_inputs:]
@@ -463,7 +465,7 @@ class _Level:
         return hidden
 
     def loss(self, x: F32, target: F32, weight: F32 | None) -> float:
-        """Of its smallest network."""
+        """Loss of its smallest network."""
         z = self.band().at(self.smallest).forward(x, keep=False)
         return _core.loss(self.settings.loss, z, target, weight)[0]
 
