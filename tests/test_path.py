@@ -356,7 +356,7 @@ def test_the_last_level_goes_on_with_the_best_of_its_orders(rows, monkeypatch, e
     assert when < kept[-1].n_steps or epochs == 2
     above = kept[-2]
     moved = above.below(np.random.default_rng(0)).group.scores - above.below().group.scores
-    np.testing.assert_allclose(moved, nested.APART * np.random.default_rng(0).standard_normal(len(moved)))
+    np.testing.assert_allclose(moved, 2 * np.random.default_rng(0).standard_normal(len(moved)))
 
 
 def test_history_has_every_epoch(rows):
