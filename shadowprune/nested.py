@@ -174,7 +174,8 @@ def train_nested(
     family : Family
     history : History
         Of the whole network, then of the levels below: loss and weight decay are means over those in
-        training (the last once for each order that is tried), the learning rate is that of the largest, `n_nodes` the smallest budget trained under.
+        training (the last once for each order that is tried), the learning rate is that of the largest,
+        `n_nodes` the smallest budget trained under.
 
     Raises
     ------
