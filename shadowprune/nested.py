@@ -46,8 +46,8 @@ STEP = 0.6  # part of its nodes where the level below another begins; the last t
 KNOT = 1.5  # corrections stand at node counts no further apart than this, as a factor
 WHOLE = 0.75  # part of the epochs for the whole network
 LENGTH = 0.55  # part of its own for each level below it
-MIDDLE = (0.2, 0.5)  # of all nodes: inner levels that begin there do as well with
-LENGTH_MIDDLE = 0.45
+MIDDLE = (0.2, 0.5)  # parts of all nodes between which an inner level needs fewer epochs
+LENGTH_MIDDLE = 0.45  # part of its own for such a level
 SOFT = 2 / 15  # soft epochs of the whole network and of the last level, as part of the epochs of the whole
 SOFT_BELOW = 1 / 15  # soft epochs of each other level, as part of its own
 FALL = 0.6  # part of its soft epochs in which the smallest budget of the whole network falls
@@ -249,10 +249,10 @@ class _Stage:
 
 def _counts(n: int, smallest: int) -> list[int]:
     """Node counts between which the levels lie, from all to the smallest; the last two share what remains."""
-    counts = [n, round(FIRST * n)]
-    while STEP * counts[-1] >= smallest:
-        counts.append(round(STEP * counts[-1]))
-    counts.pop()
+    counts, below = [n], round(FIRST * n)
+    while STEP * below >= smallest:
+        counts.append(below)
+        below = round(STEP * below)
     between = round(math.sqrt(counts[-1] * smallest))
     if len(counts) > 1 and smallest < between < counts[-1]:
         counts.append(between)
