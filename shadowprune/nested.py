@@ -8,17 +8,16 @@ in levels, one after the other (csrc/path.c has the equations):
    whole network, the smallest budget falls by the same factor in every step, so that the order of the nodes
    can settle at every size; in the others it is the smallest from the start, and all nodes and the drawn
    budget take turns.
-2. Then the order is fixed, and the level goes on with its upper counts alone. The whole network is passed in
-   every step, and a count drawn from these in some; the other levels pass a drawn count only. What lies below
-   is copied and makes the next level, which finds the order of its nodes anew.
+2. Then the order is fixed, and the level goes on with its upper counts alone: a step passes one of these, drawn
+   log-uniformly, and often the largest, most often that of all nodes. What lies below is copied and makes the
+   next level, which finds the order of its nodes anew.
 
 So few nodes are not chosen in a network of many, and counts share their weights with those close to them. The
 smaller a level, the less it costs. The last one, if it is small, begins from several orders, and soon goes on
 with the one whose smallest network has the least loss: there a node more or less in a layer matters most.
 
-The whole network learns from the labels, and while it is trained the counts in it half from these, half from
-what it says. The levels below learn half from the labels, half from what it says in the end; while their
-gates are soft, the later passes of a step half from the first.
+The first level learns from the labels, the levels below half from these, half from what the whole network says
+in the end. While gates are soft, the later passes of a step learn half from the first.
 """
 
 from __future__ import annotations
@@ -41,27 +40,26 @@ from .training import F32, History, Settings, new_trainer, run_steps
 
 Order = NDArray[np.int32]
 
-FIRST = 0.7  # part of all nodes where the second level begins
+FIRST = 0.8  # part of all nodes where the second level begins
 STEP = 0.6  # part of its nodes where the level below another begins; the last two fall by equal factors
 KNOT = 1.5  # corrections stand at node counts no further apart than this, as a factor
-WHOLE = 0.75  # part of the epochs for the whole network
-LENGTH = 0.55  # part of its own for each level below it
-MIDDLE = (0.2, 0.5)  # parts of all nodes between which an inner level needs fewer epochs
-LENGTH_MIDDLE = 0.45  # part of its own for such a level
+WHOLE = 0.8  # part of the epochs for the whole network
+LENGTH = 0.5  # part of its own for each level below it
+LENGTH_FEW = 0.55  # the same for a level of few nodes, which costs little
+FEW = 0.2  # of all nodes
 SOFT = 2 / 15  # soft epochs of the whole network and of the last level, as part of the epochs of the whole
 SOFT_BELOW = 1 / 15  # soft epochs of each other level, as part of its own
 FALL = 0.6  # part of its soft epochs in which the smallest budget of the whole network falls
-TRIES = 3  # orders that the last level begins from
+TRIES = 3  # orders that the last level begins from, if it has few nodes
 APART = 2.0  # normal deviates added to the scores of all but the first: far more than these differ by then
 TRIAL = 1 / 15  # part of the epochs of the whole until one is chosen
-FEW = 0.15  # of all nodes: a last level of more is costly, and has one order
 LARGE = 0.35  # of the nodes: while the smallest budget is larger, one drawn above it says the same
 WARM = 0.5  # temperature at which a level below begins, of that of the whole network
 # of the weight decay of a single run, for levels below; all of it where data are scarcest or classes crowd
 LESS_DECAY = 0.25
-EVERY = 6  # steps of the whole network to one in which a count is drawn
-BEYOND = 0.25  # part of the draws beyond the largest count of a level, which then is passed
-BELOW = 0.3  # the same for its smallest, which gains most
+BEYOND = 0.25  # draws beyond the largest count of a level, which then is passed, to those within
+BEYOND_WHOLE = 2.5  # the same where the largest is the whole network
+BELOW = 0.3  # the same for the smallest, which gains most
 
 
 @dataclass(frozen=True)
@@ -268,8 +266,7 @@ def _stages(n: int, smallest: int, epochs: Callable[[float], int]) -> list[_Stag
         begin, most = stages[-1].next_begin, epochs(low / n)
         if begin >= most:
             break
-        middle = low > smallest and MIDDLE[0] * n < top < MIDDLE[1] * n
-        part = LENGTH_MIDDLE if middle else LENGTH
+        part = LENGTH_FEW if top <= FEW * n else LENGTH
         length = min(max(1, round(part * most)), most - begin)
         stages.append(_Stage(top, low, begin, length, SOFT_BELOW * most))
     last = replace(stages.pop(), low=smallest)
@@ -415,13 +412,12 @@ class _Level:
         low, none = self._smallest(part), np.full(len(steps), float(n))  # all nodes are no pass but the first
         soft = self.rank is None
         below = 0 if soft else BELOW
-        drawn = low * (n / low) ** np.clip((1 + below + BEYOND) * rng.random(len(steps)) - below, 0, 1)
+        beyond = BEYOND_WHOLE if self.is_whole and not soft else BEYOND
+        drawn = low * (n / low) ** np.clip((1 + below + beyond) * rng.random(len(steps)) - below, 0, 1)
         if soft and self.is_whole:
             budgets = [none, low, np.where(low > LARGE * n, none, drawn)]
         elif soft:
             budgets = [np.where(steps % 2, drawn, none), low, none]
-        elif self.is_whole:
-            budgets = [none, np.where(steps % EVERY, none, np.rint(drawn)), none]
         else:
             budgets = [np.rint(drawn), none, none]
         hot = self.group.hot * (1 if self.is_whole else WARM)
