@@ -42,7 +42,7 @@ def test_every_count_is_exact_and_nested(path):
 
 def test_small_networks_come_from_levels_of_their_own(path):
     bands = path.family_.bands
-    assert [band.knots[-1] for band in bands] == [5, 7, 11, 19, 31, 44]
+    assert [band.knots[-1] for band in bands] == [6, 8, 13, 21, 35, 44]
     for below, above in pairwise(bands):
         assert not np.array_equal(below.network.params, above.at(below.knots[-1]).params)
         widths = path.at(below.knots[-1]).widths_
@@ -408,22 +408,22 @@ def test_weight_decay_of_the_levels(rng, rows, less, power):
     X, y = rng.normal(size=(rows, 6)), np.arange(rows) % 2
     options = {"n_nodes_min": 13, "max_iter": 20, "random_state": 0, "validation_fraction": 0}
     path = ShadowPath((16, 16), **options).fit(X, y)
-    n, n_whole = (sum(a * b for a, b in pairwise(path.at(k).network_.widths)) for k in (22, 32))
+    n, n_whole = (sum(a * b for a, b in pairwise(path.at(k).network_.widths)) for k in (26, 32))
     scarce = 0.6 * min(5, max(1, n_whole / rows))
     assert path.history_.weight_decay[0] == pytest.approx(scarce * (n_whole / 15000) ** 0.5)
     expected = less * scarce * (n / 15000) ** 0.5 * (n_whole / n) ** power
-    assert path.history_.weight_decay[15] == pytest.approx(expected)  # the first epoch of the 22 best nodes
+    assert path.history_.weight_decay[16] == pytest.approx(expected)  # the first epoch of the 26 best nodes
     constant = ShadowPath((16, 16), alpha=0.3, **options).fit(X, y)
     assert set(constant.history_.weight_decay) == {0.3}
 
 
 def test_weight_decay_of_levels_where_classes_crowd(rng):
-    """Six nodes in two layers, for four classes: as in a single run, not less."""
+    """Seven nodes in two layers, for four classes: as in a single run, not less."""
     X, y = rng.normal(size=(400, 6)), np.arange(400) % 4
     options = {"n_nodes_min": 3, "max_iter": 20, "random_state": 0, "validation_fraction": 0}
     path = ShadowPath((5, 4), **options).fit(X, y)
-    n, n_whole = (sum(a * b for a, b in pairwise(path.at(k).network_.widths)) for k in (6, 9))
+    n, n_whole = (sum(a * b for a, b in pairwise(path.at(k).network_.widths)) for k in (7, 9))
     whole = 0.6 * (n_whole / 15000) ** 0.5
-    assert path.history_.weight_decay[15] == pytest.approx(
-        min(2 * whole, (4 / 3) ** 2 * 0.6 * (n / 15000) ** 0.5)
+    assert path.history_.weight_decay[16] == pytest.approx(
+        min(2 * whole, (4 / 3.5) ** 2 * 0.6 * (n / 15000) ** 0.5)
     )
