@@ -29,13 +29,16 @@ def usual_batch_size(n_rows: int) -> int:
     return 32 << bisect_right((4096, 16384, 32768, 65536), n_rows)
 
 
-def usual_learning_rate(batch_size: int, kept: float) -> float:
+def usual_learning_rate(batch_size: int, kept: float, classes: float = 1.0) -> float:
     """Largest learning rate for steps of so many rows, of a network that keeps this part of its nodes.
 
     0.005, and more for more than 512 rows, with their root; it goes against the root of the part kept, up to
-    three times as much: a small network that comes out of a large one gains from it.
+    three times as much: a small network that comes out of a large one gains from it. Where classes outnumber
+    the nodes of a layer, these get stuck early, and less so at a larger rate: times classes per node, again
+    up to three times as much.
     """
-    return 5e-3 * max(1.0, math.sqrt(batch_size / 512)) * min(3.0, 1 / math.sqrt(kept))
+    few = min(3.0, 1 / math.sqrt(kept))
+    return 5e-3 * max(1.0, math.sqrt(batch_size / 512)) * few * min(3.0, classes)
 
 
 def usual_epochs(n_rows: int, batch_size: int, kept: float) -> int:
@@ -45,6 +48,14 @@ def usual_epochs(n_rows: int, batch_size: int, kept: float) -> int:
     """
     longer = min(2.0, max(1.0, math.sqrt(FEW / kept)))
     return max(round(EPOCHS * longer), math.ceil(STEPS / math.ceil(n_rows / batch_size)))
+
+
+def classes_per_node(widths: Sequence[Any], loss: str) -> Any:
+    """Of the average hidden layer, at least one; one without classes."""
+    if loss != "categorical_crossentropy" or len(widths) < 3:
+        return 1.0
+    nodes = sum(widths[1:-1]) / (len(widths) - 2)
+    return np.maximum(1.0, widths[-1] / np.maximum(nodes, 1.0))
 
 
 def live_weight_decay(n_weights: Any) -> Any:
@@ -59,9 +70,7 @@ def live_weight_decay(n_weights: Any) -> Any:
 class WeightDecay:
     """Weight decay that follows the live size of the network.
 
-    Where classes outnumber the nodes of layers, few nodes get stuck early, and less so under strong decay: it
-    is times the square of classes per node of the average hidden layer, up to twice that of the whole
-    network.
+    It is times a power of classes per node, up to twice that of the whole network.
 
     Parameters
     ----------
@@ -71,28 +80,25 @@ class WeightDecay:
         For much or little data.
     flatter : float
         It falls less with the size, by this power of how many times more weights the whole network has.
-    classes : bool
-        Whether the outputs are a softmax over classes.
+    loss : str
+        What the network learns.
+    crowded : float
+        The power of classes per node.
     """
 
     widths: tuple[int, ...]
     factor: float = 1.0
     flatter: float = 0.0
-    classes: bool = False
+    loss: str = ""
+    crowded: float = 1.0
 
     def __call__(self, widths: Sequence[Any]) -> Any:
         """Weight decay at these widths, numbers or arrays."""
         n, n_whole = count_weights(widths), count_weights(self.widths)
         whole = live_weight_decay(n_whole)
         decay = np.minimum(whole, live_weight_decay(n) * (n_whole / n) ** self.flatter)
-        return DECAY * self.factor * np.minimum(decay * self.crowding(widths), 2 * whole)
-
-    def crowding(self, widths: Sequence[Any]) -> Any:
-        """Square of classes per node of the average hidden layer, where that is more than one."""
-        if not self.classes or len(widths) < 3:
-            return 1.0
-        nodes = sum(widths[1:-1]) / (len(widths) - 2)
-        return np.square(np.maximum(1.0, widths[-1] / np.maximum(nodes, 1.0)))
+        crowded = classes_per_node(widths, self.loss) ** self.crowded
+        return DECAY * self.factor * np.minimum(decay * crowded, 2 * whole)
 
 
 def usual_weight_decay(widths: Sequence[int], n_rows: int, loss: str) -> WeightDecay:
@@ -102,6 +108,9 @@ def usual_weight_decay(widths: Sequence[int], n_rows: int, loss: str) -> WeightD
     weights per target (a row, of more than two classes a row and a class), from 1 to 5, and down to half
     where a network of the usual size has less than .15 weights per row. From seven weights per target on
     classifiers have a decay that falls less with the size of the network, by a power of .2 from 12 on.
+
+    Where classes outnumber the nodes of a layer, more decay helps as a larger learning rate does, and most
+    where data are scarce: times classes per node, up to their square from two weights for three targets on.
     """
     n_weights = count_weights(widths)
     per_target = n_weights / n_rows / widths[-1]
@@ -110,7 +119,7 @@ def usual_weight_decay(widths: Sequence[int], n_rows: int, loss: str) -> WeightD
     if loss != "squared_error":  # regressions lost by it
         flatter = min(FLATTEST, max(0.0, 0.5 * (1 - SCARCE / per_target)))
     factor = min(SCARCEST, max(1.0, per_target)) * much
-    return WeightDecay(tuple(widths), factor, flatter, loss == "categorical_crossentropy")
+    return WeightDecay(tuple(widths), factor, flatter, loss, 1 + min(1.0, 1.5 * per_target))
 
 
 def count_weights(widths: Sequence[Any]) -> Any:

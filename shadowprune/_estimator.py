@@ -19,7 +19,13 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from tqdm import tqdm
 
-from ._defaults import usual_batch_size, usual_epochs, usual_learning_rate, usual_weight_decay
+from ._defaults import (
+    classes_per_node,
+    usual_batch_size,
+    usual_epochs,
+    usual_learning_rate,
+    usual_weight_decay,
+)
 from ._folding import check_start, fold_inputs, unfold_inputs
 from ._validation import checked_rows
 from .budget import Budget
@@ -526,14 +532,17 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
             batch = usual_batch_size(n_rows)
         batch = int(min(batch, n_rows))
         rate, epochs, decay = self.learning_rate_init, self.max_iter, self.alpha
-        kept = 1.0 if warm else _kept_share(shadow, 1)
-        if rate == "auto":
-            # of a trained network: the more is taken away, the more must the rest learn anew
-            rate = usual_learning_rate(batch, kept) * (max(0.2, 1 - _kept_share(shadow, 0)) if warm else 1.0)
-        if epochs == "auto":
-            epochs = usual_epochs(n_rows, batch, 1.0 if warm else _kept_nodes(shadow, network.widths))
-            epochs = math.ceil(epochs / 3) if warm else epochs
         loss = self._loss()
+        final = shadow.open_widths(1.0) if shadow else network.widths
+        if rate == "auto" and warm:  # the more is taken away, the more must the rest learn anew
+            rate = usual_learning_rate(batch, 1.0) * max(0.2, 1 - _kept_share(shadow, 0))
+        elif rate == "auto":
+            rate = usual_learning_rate(batch, _kept_share(shadow, 1), float(classes_per_node(final, loss)))
+        if epochs == "auto" and warm:
+            epochs = math.ceil(usual_epochs(n_rows, batch, 1.0) / 3)
+        elif epochs == "auto":
+            nodes = sum(network.widths[1:-1])
+            epochs = usual_epochs(n_rows, batch, float(sum(final[1:-1]) / nodes) if nodes else 1.0)
         usual = usual_weight_decay(network.widths, n_rows, loss)
         return Settings(
             loss=loss,
@@ -563,13 +572,6 @@ def _kept_share(shadow: ShadowNetwork | None, first_layer: int) -> float:
     """Smallest share that one of the budgets leaves, of those that reach layers from `first_layer` on."""
     groups = shadow.groups if shadow else []
     return min((float(g.open_part(1.0)) for g in groups if g.layer.max() >= first_layer), default=1.0)
-
-
-def _kept_nodes(shadow: ShadowNetwork | None, widths: Sequence[int]) -> float:
-    """Share of the hidden nodes that the budgets leave."""
-    if shadow is None or len(widths) < 3:
-        return 1.0
-    return float(sum(shadow.open_widths(1.0)[1:-1]) / sum(widths[1:-1]))
 
 
 def check_weights(sample_weight: ArrayLike | None, n: int) -> NDArray[np.float64] | None:

@@ -8,16 +8,16 @@ in levels, one after the other (csrc/path.c has the equations):
    whole network, the smallest budget falls by the same factor in every step, so that the order of the nodes
    can settle at every size; in the others it is the smallest from the start, and all nodes and the drawn
    budget take turns.
-2. Then the order is fixed, and the level goes on with its upper counts alone: a step passes one of these, drawn
-   log-uniformly, and often the largest, most often that of all nodes. What lies below is copied and makes the
-   next level, which finds the order of its nodes anew.
+2. Then the order is fixed, and the level goes on with its upper counts alone: a step passes one of these,
+   drawn log-uniformly, and often the largest, most often that of all nodes. What lies below is copied and
+   makes the next level, which finds the order of its nodes anew.
 
 So few nodes are not chosen in a network of many, and counts share their weights with those close to them. The
 smaller a level, the less it costs. The last one, if it is small, begins from several orders, and soon goes on
 with the one whose smallest network has the least loss: there a node more or less in a layer matters most.
 
-The first level learns from the labels, the levels below half from these, half from what the whole network says
-in the end. While gates are soft, the later passes of a step learn half from the first.
+The first level learns from the labels, the levels below half from these, half from what the whole network
+says in the end. While gates are soft, the later passes of a step learn half from the first.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
-from ._defaults import FLATTEST, WeightDecay
+from ._defaults import FLATTEST, WeightDecay, classes_per_node
 from .network import Network
 from .shadow import Group, ShadowNetwork
 from .training import F32, History, Settings, new_trainer, run_steps
@@ -338,7 +338,7 @@ class _Level:
         self.is_whole = stage.begin == 0
         decay = settings.weight_decay
         if isinstance(decay, WeightDecay):
-            all_of_it = self.is_whole or decay.crowding(network.widths) > 1
+            all_of_it = self.is_whole or classes_per_node(network.widths, settings.loss) > 1
             less = 1.0 if all_of_it else LESS_DECAY ** (1 - decay.flatter / FLATTEST)
             decay = less * float(decay(network.widths))
         self.decay = decay

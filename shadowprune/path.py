@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator
 from sklearn.isotonic import IsotonicRegression
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
-from ._defaults import usual_epochs, usual_learning_rate
+from ._defaults import classes_per_node, usual_epochs, usual_learning_rate
 from ._estimator import check_weights
 from .budget import Budget, count
 from .estimators import ShadowClassifier
@@ -151,8 +151,11 @@ class ShadowPath(BaseEstimator):  # type: ignore[misc]
         batch = settings.batch_size
 
         def rate(kept: float) -> float:
-            auto = self.learning_rate_init == "auto"
-            return usual_learning_rate(batch, kept) if auto else settings.learning_rate
+            if self.learning_rate_init != "auto":
+                return settings.learning_rate
+            n_in, *hidden, n_out = network.widths
+            widths = [n_in, *(kept * width for width in hidden), n_out]
+            return usual_learning_rate(batch, kept, float(classes_per_node(widths, settings.loss)))
 
         def epochs(kept: float) -> int:
             return usual_epochs(rows.n, batch, kept) if self.max_iter == "auto" else settings.epochs

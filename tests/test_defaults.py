@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 
 import shadowprune as sp
 from shadowprune import _defaults
@@ -62,16 +63,56 @@ def test_weight_decay_never_exceeds_that_of_the_whole_network():
 
 
 @pytest.mark.parametrize(
-    ("classes", "nodes", "slower"), [(5, 20, 1), (5, 8, 25 / 16), (5, 4, 25 / 4), (8, 4, None)]
-)
-def test_weight_decay_falls_less_where_classes_crowd(rng, classes, nodes, slower):
-    """Two layers; it becomes at most twice what it is for the whole network."""
-    X, y = rng.normal(size=(200, 6)), np.arange(200) % classes
+    ("rows", "classes", "nodes", "slower"),
+    [
+        (200, 5, 20, 1), (200, 5, 8, (5 / 4) ** (1 + 1.5 * 432 / 1000)), (100, 5, 8, (5 / 4) ** 2),
+        (1000, 5, 4, (5 / 2) ** (1 + 1.5 * 432 / 5000)), (200, 10, 4, None),
+    ],
+)  # fmt: skip
+def test_weight_decay_falls_less_where_classes_crowd(rng, rows, classes, nodes, slower):
+    """Two layers; 432 weights with five classes. At most it is twice what it is for the whole network."""
+    X, y = rng.normal(size=(rows, 6)), np.arange(rows) % classes
     clf = sp.ShadowClassifier((16, 16), n_nodes=nodes, max_iter=20, random_state=0).fit(X, y)
     whole = 0.6 * (n_weights([6, 16, 16, classes]) / 15000) ** 0.5
     expected = 2 * whole if slower is None else slower * 0.6 * (n_weights(clf.network_.widths) / 15000) ** 0.5
     assert clf.history_.weight_decay[-1] == pytest.approx(expected)
     assert clf.history_.weight_decay[0] == pytest.approx(whole, rel=0.4)
+
+
+def largest_rate(estimator, X, y):
+    """By the last that it takes, against the same with a rate that is known."""
+    known = clone(estimator).set_params(learning_rate_init=1e-4).fit(X, y)
+    usual = estimator.fit(X, y)
+    return 1e-4 * usual.history_.learning_rate[-1] / known.history_.learning_rate[-1]
+
+
+@pytest.mark.parametrize(("classes", "nodes", "more"), [(2, 4, 1), (3, 8, 1), (5, 4, 2.5), (9, 4, 3)])
+def test_learning_rate_is_larger_where_classes_crowd(rng, classes, nodes, more):
+    """Two layers: single runs, networks narrow from the start, the last level of a path."""
+    X, y = rng.normal(size=(200, 6)), np.arange(200) % classes
+    options = {"max_iter": 20, "random_state": 0}
+    few = sp.ShadowClassifier((16, 16), n_nodes=nodes, **options)
+    assert largest_rate(few, X, y) == pytest.approx(5e-3 * min(3, (32 / nodes) ** 0.5) * more)
+    narrow = sp.ShadowClassifier((nodes // 2, nodes // 2), n_nodes=None, **options)
+    assert largest_rate(narrow, X, y) == pytest.approx(5e-3 * more)
+    path = sp.ShadowPath((16, 16), n_nodes_min=3, validation_fraction=0, max_iter=40, random_state=0)
+    found = largest_rate(path, X, y)
+    top = path.family_.bands[0].knots[-1]
+    assert top == 4
+    assert found == pytest.approx(5e-3 * (32 / 4) ** 0.5 * min(3, max(1, classes / 2)))
+
+
+def test_learning_rate_of_a_trained_network_does_not_follow_the_classes(rng):
+    X, y = rng.normal(size=(200, 6)), np.arange(200) % 9
+    whole = sp.ShadowClassifier((16, 16), n_nodes=None, max_iter=20, random_state=0).fit(X, y)
+    known, usual = (
+        sp.ShadowClassifier((16, 16), n_nodes=4, max_iter=20, random_state=0, learning_rate_init=rate).fit(
+            X, y, network=whole.network_
+        )
+        for rate in (1e-4, "auto")
+    )
+    rates = [clf.history_.learning_rate[-2] for clf in (usual, known)]
+    assert 1e-4 * rates[0] / rates[1] == pytest.approx(5e-3 * (1 - 4 / 32))
 
 
 def test_more_targets_than_nodes_are_no_classes(rng):
@@ -114,7 +155,7 @@ def test_small_levels_of_a_path_train_for_longer(rng):
     """6,400 of 8,000 rows, 100 steps an epoch. Levels of 20, 16, 10, 6, 4 and 3 nodes, the last for 2.
 
     The whole network trains for .8 of 30 epochs; with the order of each level begins the next: after 4, then
-    30/15, 30/15, 37/15 and 42/15. For .1 of the nodes 52 epochs are usual, and the last level has .55 of that.
+    30/15, 30/15, 37/15 and 42/15. For .1 of the nodes 52 epochs are usual; the last level has .55 of that.
     """
     X = rng.normal(size=(8000, 4))
     y = (X[:, 0] > 0).astype(int)

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from itertools import product
-from typing import Any
+from typing import Any, ClassVar
 
 from shadowprune import ShadowClassifier, ShadowPath
-from shadowprune._defaults import WeightDecay, usual_epochs, usual_learning_rate
+from shadowprune._defaults import WeightDecay, usual_epochs
 from shadowprune.network import Network
 from shadowprune.training import Settings
 
@@ -67,22 +67,17 @@ def option_of(name: str) -> Option:
 
 
 class _Other(ShadowClassifier):
-    """With another rule of the weight decay: factor times, and falling less with the size of the network.
+    """With the usual learning rate times something, and parts of the weight decay's rule replaced."""
 
-    Each is the usual one if it is None.
-    """
-
-    factor: float | None = None
-    flatter: float | None = None  # exponent of how many times more weights the whole network has
+    rate = 1.0
+    rule: ClassVar[dict[str, float]] = {}
 
     def _settings(self, *given: Any, **more: Any) -> Settings:
         settings = super()._settings(*given, **more)
-        rule = settings.weight_decay
-        if isinstance(rule, WeightDecay):
-            factor = rule.factor if self.factor is None else self.factor
-            flatter = rule.flatter if self.flatter is None else self.flatter
-            settings = replace(settings, weight_decay=replace(rule, factor=factor, flatter=flatter))
-        return settings
+        decay = settings.weight_decay
+        if isinstance(decay, WeightDecay):
+            decay = replace(decay, **self.rule)
+        return replace(settings, learning_rate=self.rate * settings.learning_rate, weight_decay=decay)
 
 
 def _in_full(data: Data) -> bool:
@@ -98,21 +93,19 @@ def _own_epochs(data: Data, kept: float) -> int:
 def shadow(
     data: Data, count: int, seed: int, *, method: str = "shadow", decay: float | str = RULE,
     rate: float = 1.0, batch: float = 1.0, epochs: float = 1.0, own_epochs: bool = False,
-    factor: float | None = None, flatter: float | None = None,
+    **rule: float,
 ) -> Trained:  # fmt: skip
     """One run of `ShadowClassifier`; rate, batch and epochs are times the usual values.
 
-    The usual epochs are those of all methods, or its own. Factor and flatter are of the weight decay's
-    rule.
+    The usual epochs are those of all methods, or its own. The rest is of the weight decay's rule.
     """
     rows, kept = round(batch * data.batch), count / sum(data.hidden)
     usual = _own_epochs(data, kept) if own_epochs else data.epochs
     model = _Other(
         data.hidden, count, method=method, alpha="auto" if decay == RULE else decay, batch_size=rows,
-        learning_rate_init=rate * usual_learning_rate(rows, kept), max_iter=round(epochs * usual),
-        standardize=False, random_state=seed,
+        max_iter=round(epochs * usual), standardize=False, random_state=seed,
     )  # fmt: skip
-    model.factor, model.flatter = factor, flatter
+    model.rate, model.rule = rate, rule
     begin = time.thread_time()
     model.fit(data.x, data.labels)
     return model.network_, time.thread_time() - begin, model.n_nodes_
@@ -225,6 +218,8 @@ DEFAULTS: dict[str, Method] = {
 RULES: dict[str, Method] = {  # what the rules of the defaults were chosen by
     "decay": Method(partial(shadow, flatter=0.0), ({"factor": (1.0, 0.5, 2.0, 4.0, 8.0)},)),
     "fall": Method(shadow, ({"flatter": (0.0, 0.1, 0.2, 0.3)},)),
+    "crowd": Method(shadow, ({"crowded": (1.0, 1.5, 2.0)},)),
+    "rate": Method(shadow, ({"rate": (1.0, 0.3, 0.5, 2.0, 3.0)},)),
     "batch": Method(shadow, ({"batch": (1.0, 0.5, 2.0)},)),
     "epochs": Method(shadow, ({"epochs": (1.0, 2.0)},)),
 }

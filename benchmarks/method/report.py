@@ -317,7 +317,7 @@ def rules_section(documents: Documents) -> list[str]:
         "of more than two classes a row and a class), the more is wanted, and on clean labels less than on "
         "noisy ones. The rule takes this number, from 1 to 5.", "",
     ]  # fmt: skip
-    factors, falls, batches, epochs = (RULES[m].options([]) or [] for m in RULES)
+    factors, falls, powers, rates, batches, epochs = (RULES[m].options([]) or [] for m in RULES)
     rows: dict[str, list[list[str]]] = {m: [] for m in RULES}
     for sample, records in tables.items():
         n, widths = _n_rows(sample), _widths(records)
@@ -326,7 +326,12 @@ def rules_section(documents: Documents) -> list[str]:
         rows["decay"].append([sample, scarce, f"{rule.factor:.1f}", *_gains(records, "decay", factors)])
         rows["fall"].append([sample, scarce, f"{rule.flatter:.2f}", *_gains(records, "fall", falls)])
         rows["batch"].append([sample, str(usual_batch_size(n)), *_gains(records, "batch", batches)])
+        rows["rate"].append([sample, *_gains(records, "rate", rates)])
         of_part = node_counts(LESS_NODES, samples.hidden(sample))
+        if widths[-1] > 1:
+            power = usual_weight_decay(widths, n, "categorical_crossentropy").crowded
+            gains = _gains(records, "crowd", powers, of_part[LESS_NODES[-1]])
+            rows["crowd"].append([sample, scarce, f"{power:.2f}", *gains])
         gains = [_gains(records, "epochs", epochs, of_part[part])[-1] for part in LESS_NODES]
         rows["epochs"].append([sample, *gains])
     heads = ["rows", "weights per target", "rule"]
@@ -335,7 +340,14 @@ def rules_section(documents: Documents) -> list[str]:
         "With that factor, the weight decay of smaller networks times a power of how many times more weights "
         "the whole network has, so that it falls less with their size:", "",
         *markdown([*heads, *(f"{o['flatter']:g}" for o in falls)], rows["fall"]),
-        "Batch, times the default, with that weight decay:", "",
+        "Where classes outnumber the nodes of a layer, it is times a power of their number per node; with "
+        f"{LESS_NODES[-1]:g} of the nodes. The rule goes from one to two with the weights per target: digits "
+        "want two, flavours one.", "",
+        *markdown([*heads, *(f"{o['crowded']:g}" for o in powers)], rows["crowd"]),
+        "Learning rate, times the default, which is the larger the fewer nodes stay, and the more classes "
+        "there are for one:", "",
+        *markdown(["rows", *(f"{o['rate']:g}" for o in rates)], rows["rate"]),
+        "Batch, times the default:", "",
         *markdown(["rows", "batch", *(f"{o['batch']:g}" for o in batches)], rows["batch"]),
         "What twice the epochs gain, by the part of the nodes kept. The rule takes more below .3, with the "
         "root, up to twice 30, where these are not fewer than 3,000 steps anyway:", "",
