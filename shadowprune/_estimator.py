@@ -70,7 +70,8 @@ PARAMETERS = """hidden_layer_sizes : int or sequence of int, default=(64, 64, 64
     learning_rate_init : float or "auto", default="auto"
         Largest learning rate; it rises over the first 3 % of the steps and falls to zero as a cosine.
         "auto" is 0.005, more with the square root of a batch above 512 rows, and goes against that of the
-        part of the nodes that is kept, up to three times as much.
+        part of the nodes that is kept, up to three times as much. Where hidden layers have, on average, fewer
+        nodes than there are classes it is as many times more, again up to three.
     max_iter : int or "auto", default="auto"
         Epochs. "auto" is 30, up to 60 where less than .3 of the nodes are kept, or as many as make 3,000
         steps.
