@@ -20,6 +20,7 @@ STUDIED = 14_912  # weights of 40-64-64-64-64-1, on which much data were seen to
 ENOUGH = 0.15  # as many weights per row
 SCARCEST = 5.0  # weights per target; decay grows with them up to here
 SCARCE, FLATTEST = 7.0, 0.2  # from here on it falls less with the size of a network, by powers up to this
+CROWDED = 1.5  # power of classes per node that decay is times
 EPOCHS, STEPS = 30, 3000  # at least
 FEW = 0.3  # part of the nodes from which on fewer take more epochs, up to twice
 
@@ -70,7 +71,8 @@ def live_weight_decay(n_weights: Any) -> Any:
 class WeightDecay:
     """Weight decay that follows the live size of the network.
 
-    It is times a power of classes per node, up to twice that of the whole network.
+    Where classes outnumber the nodes of a layer, more decay helps as a larger learning rate does: it is times
+    a power of classes per node, up to twice that of the whole network.
 
     Parameters
     ----------
@@ -90,7 +92,7 @@ class WeightDecay:
     factor: float = 1.0
     flatter: float = 0.0
     loss: str = ""
-    crowded: float = 1.0
+    crowded: float = CROWDED
 
     def __call__(self, widths: Sequence[Any]) -> Any:
         """Weight decay at these widths, numbers or arrays."""
@@ -108,9 +110,6 @@ def usual_weight_decay(widths: Sequence[int], n_rows: int, loss: str) -> WeightD
     weights per target (a row, of more than two classes a row and a class), from 1 to 5, and down to half
     where a network of the usual size has less than .15 weights per row. From seven weights per target on
     classifiers have a decay that falls less with the size of the network, by a power of .2 from 12 on.
-
-    Where classes outnumber the nodes of a layer, more decay helps as a larger learning rate does, and most
-    where data are scarce: times classes per node, up to their square from two weights for three targets on.
     """
     n_weights = count_weights(widths)
     per_target = n_weights / n_rows / widths[-1]
@@ -119,7 +118,7 @@ def usual_weight_decay(widths: Sequence[int], n_rows: int, loss: str) -> WeightD
     if loss != "squared_error":  # regressions lost by it
         flatter = min(FLATTEST, max(0.0, 0.5 * (1 - SCARCE / per_target)))
     factor = min(SCARCEST, max(1.0, per_target)) * much
-    return WeightDecay(tuple(widths), factor, flatter, loss, 1 + min(1.0, 1.5 * per_target))
+    return WeightDecay(tuple(widths), factor, flatter, loss)
 
 
 def count_weights(widths: Sequence[Any]) -> Any:

@@ -425,5 +425,5 @@ def test_weight_decay_of_levels_where_classes_crowd(rng):
     n, n_whole = (sum(a * b for a, b in pairwise(path.at(k).network_.widths)) for k in (7, 9))
     whole = 0.6 * (n_whole / 15000) ** 0.5
     assert path.history_.weight_decay[16] == pytest.approx(
-        min(2 * whole, (4 / 3.5) ** (1 + 1.5 * n_whole / 1600) * 0.6 * (n / 15000) ** 0.5)
+        min(2 * whole, (4 / 3.5) ** 1.5 * 0.6 * (n / 15000) ** 0.5)
     )

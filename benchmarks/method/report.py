@@ -329,9 +329,8 @@ def rules_section(documents: Documents) -> list[str]:
         rows["rate"].append([sample, *_gains(records, "rate", rates)])
         of_part = node_counts(LESS_NODES, samples.hidden(sample))
         if widths[-1] > 1:
-            power = usual_weight_decay(widths, n, "categorical_crossentropy").crowded
             gains = _gains(records, "crowd", powers, of_part[LESS_NODES[-1]])
-            rows["crowd"].append([sample, scarce, f"{power:.2f}", *gains])
+            rows["crowd"].append([sample, scarce, *gains])
         gains = [_gains(records, "epochs", epochs, of_part[part])[-1] for part in LESS_NODES]
         rows["epochs"].append([sample, *gains])
     heads = ["rows", "weights per target", "rule"]
@@ -341,9 +340,8 @@ def rules_section(documents: Documents) -> list[str]:
         "the whole network has, so that it falls less with their size:", "",
         *markdown([*heads, *(f"{o['flatter']:g}" for o in falls)], rows["fall"]),
         "Where classes outnumber the nodes of a layer, it is times a power of their number per node; with "
-        f"{LESS_NODES[-1]:g} of the nodes. The rule goes from one to two with the weights per target: digits "
-        "want two, flavours one.", "",
-        *markdown([*heads, *(f"{o['crowded']:g}" for o in powers)], rows["crowd"]),
+        f"{LESS_NODES[-1]:g} of the nodes:", "",
+        *markdown([*heads[:2], *(f"{o['crowded']:g}" for o in powers)], rows["crowd"]),
         "Learning rate, times the default, which is the larger the fewer nodes stay, and the more classes "
         "there are for one:", "",
         *markdown(["rows", *(f"{o['rate']:g}" for o in rates)], rows["rate"]),
