@@ -4,9 +4,9 @@
  *     g^K                        gates of METHOD at K: soft, g_i = F((s_i - theta_K)/T), or the K first in a fixed order
  *     h_i = g_i^K (1 + gain_i(K)) phi(z_i + shift_i(K)),   gain, shift: piecewise linear in log K, zero at K = n
  *
- * Weights, corrections and scores move along the sum of the gradients of all passes. The first pass, as a rule with
- * every node open, learns from the targets and teaches the others, half of whose targets are its predictions. Corrections
- * fold into the weights and biases of each sub-network.
+ * Weights, corrections and scores move along the sum of the gradients of all passes. The first pass learns from the
+ * targets and teaches the others, if there are any: half of their targets are its predictions. Corrections fold into
+ * the weights and biases of each sub-network.
  *
  * A pass computes the nodes up to the last open one of each layer, and so is the cheaper the smaller its budget is, if
  * the caller keeps the best nodes in front (sp_trainer_permute). A gate below SHUT counts as closed.

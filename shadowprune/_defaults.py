@@ -39,7 +39,7 @@ def usual_learning_rate(batch_size: int, kept: float, classes: float = 1.0) -> f
     up to three times as much.
     """
     few = min(3.0, 1 / math.sqrt(kept))
-    return 5e-3 * max(1.0, math.sqrt(batch_size / 512)) * few * min(3.0, classes)
+    return float(5e-3 * max(1.0, math.sqrt(batch_size / 512)) * few * min(3.0, classes))
 
 
 def usual_epochs(n_rows: int, batch_size: int, kept: float) -> int:
@@ -56,7 +56,7 @@ def classes_per_node(widths: Sequence[Any], loss: str) -> Any:
     if loss != "categorical_crossentropy" or len(widths) < 3:
         return 1.0
     nodes = sum(widths[1:-1]) / (len(widths) - 2)
-    return np.maximum(1.0, widths[-1] / np.maximum(nodes, 1.0))
+    return np.maximum(1.0, widths[-1] / nodes)
 
 
 def live_weight_decay(n_weights: Any) -> Any:

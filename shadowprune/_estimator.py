@@ -71,7 +71,7 @@ PARAMETERS = """hidden_layer_sizes : int or sequence of int, default=(64, 64, 64
         Largest learning rate; it rises over the first 3 % of the steps and falls to zero as a cosine.
         "auto" is 0.005, more with the square root of a batch above 512 rows, and goes against that of the
         part of the nodes that is kept, up to three times as much. Where hidden layers have, on average, fewer
-        nodes than there are classes it is as many times more, again up to three.
+        nodes than there are classes it is times classes per node, again up to three.
     max_iter : int or "auto", default="auto"
         Epochs. "auto" is 30, up to 60 where less than .3 of the nodes are kept, or as many as make 3,000
         steps.
@@ -538,7 +538,7 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         if rate == "auto" and warm:  # the more is taken away, the more must the rest learn anew
             rate = usual_learning_rate(batch, 1.0) * max(0.2, 1 - _kept_share(shadow, 0))
         elif rate == "auto":
-            rate = usual_learning_rate(batch, _kept_share(shadow, 1), float(classes_per_node(final, loss)))
+            rate = usual_learning_rate(batch, _kept_share(shadow, 1), classes_per_node(final, loss))
         if epochs == "auto" and warm:
             epochs = math.ceil(usual_epochs(n_rows, batch, 1.0) / 3)
         elif epochs == "auto":

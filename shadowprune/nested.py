@@ -9,8 +9,8 @@ in levels, one after the other (csrc/path.c has the equations):
    can settle at every size; in the others it is the smallest from the start, and all nodes and the drawn
    budget take turns.
 2. Then the order is fixed, and the level goes on with its upper counts alone: a step passes one of these,
-   drawn log-uniformly, and often the largest, most often that of all nodes. What lies below is copied and
-   makes the next level, which finds the order of its nodes anew.
+   drawn log-uniformly, and often the smallest or the largest; in the first level two times of three all
+   nodes. What lies below is copied and makes the next level, which finds the order of its nodes anew.
 
 So few nodes are not chosen in a network of many, and counts share their weights with those close to them. The
 smaller a level, the less it costs. The last one, if it is small, begins from several orders, and soon goes on
@@ -46,7 +46,7 @@ KNOT = 1.5  # corrections stand at node counts no further apart than this, as a 
 WHOLE = 0.8  # part of the epochs for the whole network
 LENGTH = 0.5  # part of its own for each level below it
 LENGTH_FEW = 0.55  # the same for a level of few nodes, which costs little
-FEW = 0.2  # of all nodes
+FEW = 0.2  # part of all nodes up to which a level has few
 SOFT = 2 / 15  # soft epochs of the whole network and of the last level, as part of the epochs of the whole
 SOFT_BELOW = 1 / 15  # soft epochs of each other level, as part of its own
 FALL = 0.6  # part of its soft epochs in which the smallest budget of the whole network falls
@@ -57,9 +57,9 @@ LARGE = 0.35  # of the nodes: while the smallest budget is larger, one drawn abo
 WARM = 0.5  # temperature at which a level below begins, of that of the whole network
 # of the weight decay of a single run, for levels below; all of it where data are scarcest or classes crowd
 LESS_DECAY = 0.25
-BEYOND = 0.25  # draws beyond the largest count of a level, which then is passed, to those within
-BEYOND_WHOLE = 2.5  # the same where the largest is the whole network
-BELOW = 0.3  # the same for the smallest, which gains most
+BEYOND = 0.25  # draws of the largest count of a level, as a part of the log-uniform ones
+BEYOND_WHOLE = 2.5  # the same in the first level, once its order is fixed
+BELOW = 0.3  # the same of the smallest count, once the order is fixed; it gains most
 
 
 @dataclass(frozen=True)
@@ -247,7 +247,7 @@ class _Stage:
 
 def _counts(n: int, smallest: int) -> list[int]:
     """Node counts between which the levels lie, from all to the smallest; the last two share what remains."""
-    counts, below = [n], round(FIRST * n)
+    counts, below = [n], min(round(FIRST * n), n - 1)
     while STEP * below >= smallest:
         counts.append(below)
         below = round(STEP * below)

@@ -28,9 +28,9 @@ class ShadowPath(BaseEstimator):  # type: ignore[misc]
     """Classifiers of every number of nodes, from one training.
 
     The scores of a shadow network order all nodes, so that the networks of the best 12, 13, ... nodes are
-    nested in each other. They are trained together, with small corrections for each size, and learn from the
-    whole network beside the labels. Which nodes come first, and how many of each layer, is found as by
-    `ShadowClassifier`. The word is that of `sklearn.linear_model.lasso_path`.
+    nested in each other. They are trained together, with small corrections for each size, and below .8 of all
+    nodes learn from the whole network beside the labels. Which nodes come first, and how many of each layer,
+    is found as by `ShadowClassifier`. The word is that of `sklearn.linear_model.lasso_path`.
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ class ShadowPath(BaseEstimator):  # type: ignore[misc]
                 return settings.learning_rate
             n_in, *hidden, n_out = network.widths
             widths = [n_in, *(kept * width for width in hidden), n_out]
-            return usual_learning_rate(batch, kept, float(classes_per_node(widths, settings.loss)))
+            return usual_learning_rate(batch, kept, classes_per_node(widths, settings.loss))
 
         def epochs(kept: float) -> int:
             return usual_epochs(rows.n, batch, kept) if self.max_iter == "auto" else settings.epochs

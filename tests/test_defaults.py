@@ -112,6 +112,29 @@ def test_learning_rate_of_a_trained_network_does_not_follow_the_classes(rng):
     assert 1e-4 * rates[0] / rates[1] == pytest.approx(5e-3 * (1 - 4 / 32))
 
 
+def test_learning_rate_follows_the_nodes_kept_not_the_inputs(rng):
+    """Nor is there a part of nodes, or a number of them for a class, without hidden layers."""
+    X, y = rng.normal(size=(200, 8)), np.arange(200) % 3
+    options = {"max_iter": 20, "random_state": 0, "n_nodes": None}
+    for clf in (sp.ShadowClassifier((4, 4), n_inputs=2, **options), sp.ShadowClassifier((), **options)):
+        assert largest_rate(clf, X, y) == pytest.approx(5e-3)
+    many = rng.normal(size=(12_800, 3))
+    plain = sp.ShadowClassifier((), n_nodes=None, batch_size=64).fit(many, many[:, 0] > 0)
+    assert plain.n_iter_ == 30
+
+
+def test_learning_rate_of_a_trained_network_follows_what_is_taken_away(rng):
+    X, y = rng.normal(size=(200, 8)), np.arange(200) % 2
+    options = {"max_iter": 20, "random_state": 0}
+    whole = sp.ShadowClassifier((4, 4), n_nodes=None, **options).fit(X, y).network_
+    for more, rate in (({"n_nodes": None}, 1e-3), ({"n_nodes": None, "n_inputs": 2}, 5e-3 * 0.75)):
+        usual = sp.ShadowClassifier((4, 4), **more, **options).fit(X, y, network=whole)
+        known = sp.ShadowClassifier((4, 4), learning_rate_init=1e-4, **more, **options)
+        known.fit(X, y, network=whole)
+        ratio = usual.history_.learning_rate[-1] / known.history_.learning_rate[-1]
+        assert 1e-4 * ratio == pytest.approx(rate)
+
+
 def test_more_targets_than_nodes_are_no_classes(rng):
     X = rng.normal(size=(200, 3))
     reg = sp.ShadowRegressor((8, 8), n_nodes=4, max_iter=20, random_state=0).fit(X, np.tile(X, 3))

@@ -378,6 +378,59 @@ def test_one_epoch_and_few_counts(rows):
     assert [path.at(n).n_nodes_ for n in range(1, 7)] == list(range(1, 7))
 
 
+def test_one_count_a_step_once_the_order_is_fixed(rng, monkeypatch):
+    """Levels of 40 and 32 nodes: how often the largest and the smallest count come, rounding included."""
+    seen, run = {}, nested.run_steps
+
+    def spy(*given):
+        trainer, steps, budgets = given[0], given[4], given[7]
+        seen.setdefault(trainer, []).append((steps, budgets))
+        return run(*given)
+
+    monkeypatch.setattr(nested, "run_steps", spy)
+    options = {"batch_size": 8, "max_iter": 30, "random_state": 0, "validation_fraction": 0}
+    X = rng.normal(size=(640, 4))
+    ShadowPath((20, 20), n_nodes_min=12, **options).fit(X, X[:, 0] > 0)
+    whole, below, _ = seen.values()
+    for level, soft, top, low, beyond in ((whole, 4 * 80, 40, 32, 2.5), (below, 2 * 80, 32, 20, 0.25)):
+        steps, budgets = (np.concatenate(part) for part in zip(*level, strict=True))
+        fixed = budgets[steps >= soft]
+        assert np.all(fixed[:, 1:] == top)
+        counts, parts = fixed[:, 0], 1 + 0.3 + beyond
+        np.testing.assert_array_equal(counts, np.rint(counts))
+        assert (counts.min(), counts.max()) == (low, top)
+        largest = beyond + np.log(top / (top - 0.5)) / np.log(top / low)
+        smallest = 0.3 + np.log((low + 0.5) / low) / np.log(top / low)
+        assert np.mean(counts == top) == pytest.approx(largest / parts, abs=0.05)
+        assert np.mean(counts == low) == pytest.approx(smallest / parts, abs=0.04)
+    steps, budgets = (np.concatenate(part) for part in zip(*below, strict=True))
+    drawn = budgets[(steps < 2 * 80) & (steps % 2 == 1), 0]
+    assert np.mean(drawn == 32) == pytest.approx(0.25 / 1.25, abs=0.1)
+    assert not np.any(drawn == 12)  # while gates are soft the smallest has a pass of its own
+
+
+def test_all_of_two_nodes_is_the_whole(rng):
+    X = rng.normal(size=(60, 3))
+    path = ShadowPath((2,), max_iter=3, random_state=0, validation_fraction=0).fit(X, X[:, 0] > 0)
+    assert [band.knots[-1] for band in path.family_.bands] == [2]
+
+
+def test_what_the_levels_of_256_nodes_do_when():
+    """Largest and smallest count, begin, epochs, orders, of 30 epochs; .2 of the nodes are 51."""
+    stages = nested._stages(256, 12, lambda kept: 30)
+    assert [(one.top, one.low, one.begin, one.epochs, one.tries) for one in stages] == [
+        (256, 205, 0, 24, 1),
+        (205, 123, 4, 15, 1),
+        (123, 74, 6, 15, 1),
+        (74, 44, 8, 15, 1),
+        (44, 26, 10, 16, 1),
+        (26, 18, 12, 16, 1),
+        (18, 12, 14, 16, 3),
+    ]
+    last = nested._stages(20, 3, lambda kept: 30)[-1]
+    assert (last.top, last.tries) == (4, 3)  # just few
+
+
 def test_ranks_have_the_best_of_every_layer_first():
     scores = np.array([5.0, 4.0, 3.0, -1.0, -2.0, 0.0])
     layer = np.array([1, 1, 1, 2, 2, 3], np.int32)

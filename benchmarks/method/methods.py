@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from itertools import product
-from typing import Any, ClassVar
+from typing import Any
 
 from shadowprune import ShadowClassifier, ShadowPath
 from shadowprune._defaults import WeightDecay, usual_epochs
@@ -69,8 +69,8 @@ def option_of(name: str) -> Option:
 class _Other(ShadowClassifier):
     """With the usual learning rate times something, and parts of the weight decay's rule replaced."""
 
-    rate = 1.0
-    rule: ClassVar[dict[str, float]] = {}
+    rate: float
+    rule: dict[str, float]
 
     def _settings(self, *given: Any, **more: Any) -> Settings:
         settings = super()._settings(*given, **more)
