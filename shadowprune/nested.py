@@ -4,10 +4,10 @@ The scores of a shadow order all nodes, so that the networks of the K best nodes
 in levels, one after the other (csrc/path.c has the equations):
 
 1. With soft gates, for a few epochs. A step passes over its rows with all nodes of the level open, under the
-   smallest budget there is, and under one drawn above it, log-uniformly. In the first level, which is the
-   whole network, the smallest budget falls by the same factor in every step, so that the order of the nodes
-   can settle at every size; in the others it is the smallest from the start, and all nodes and the drawn
-   budget take turns.
+   smallest budget there is, and every other step under one drawn above it, log-uniformly. In the first level,
+   which is the whole network, the smallest budget falls by the same factor in every step, so that the order
+   of the nodes can settle at every size; in the others it is the smallest from the start, and the drawn
+   budget takes the place of all nodes.
 2. Then the order is fixed, and the level goes on with its upper counts alone: a step passes one of these,
    drawn log-uniformly, and often the smallest or the largest; in the first level two times of three all
    nodes. What lies below is copied and makes the next level, which finds the order of its nodes anew.
@@ -43,7 +43,7 @@ Order = NDArray[np.int32]
 FIRST = 0.8  # part of all nodes where the second level begins
 STEP = 0.6  # part of its nodes where the level below another begins; the last two fall by equal factors
 KNOT = 1.5  # corrections stand at node counts no further apart than this, as a factor
-WHOLE = 0.8  # part of the epochs for the whole network
+WHOLE = 0.75  # part of the epochs for the whole network
 LENGTH = 0.5  # part of its own for each level below it
 LENGTH_FEW = 0.55  # the same for a level of few nodes, which costs little
 FEW = 0.2  # part of all nodes up to which a level has few
@@ -415,7 +415,7 @@ class _Level:
         beyond = BEYOND_WHOLE if self.is_whole and not soft else BEYOND
         drawn = low * (n / low) ** np.clip((1 + below + beyond) * rng.random(len(steps)) - below, 0, 1)
         if soft and self.is_whole:
-            budgets = [none, low, np.where(low > LARGE * n, none, drawn)]
+            budgets = [none, low, np.where((low > LARGE * n) | (steps % 2 > 0), none, drawn)]
         elif soft:
             budgets = [np.where(steps % 2, drawn, none), low, none]
         else:
