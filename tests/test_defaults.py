@@ -76,10 +76,10 @@ def test_weight_decay_falls_less_where_classes_crowd(rng, classes, nodes, slower
     assert clf.history_.weight_decay[0] == pytest.approx(whole, rel=0.4)
 
 
-def largest_rate(estimator, X, y):
+def largest_rate(estimator, X, y, **given):
     """By the last that it takes, against the same with a rate that is known."""
-    known = clone(estimator).set_params(learning_rate_init=1e-4).fit(X, y)
-    usual = estimator.fit(X, y)
+    known = clone(estimator).set_params(learning_rate_init=1e-4).fit(X, y, **given)
+    usual = estimator.fit(X, y, **given)
     return 1e-4 * usual.history_.learning_rate[-1] / known.history_.learning_rate[-1]
 
 
@@ -101,15 +101,10 @@ def test_learning_rate_is_larger_where_classes_crowd(rng, classes, nodes, more):
 
 def test_learning_rate_of_a_trained_network_does_not_follow_the_classes(rng):
     X, y = rng.normal(size=(200, 6)), np.arange(200) % 9
-    whole = sp.ShadowClassifier((16, 16), n_nodes=None, max_iter=20, random_state=0).fit(X, y)
-    known, usual = (
-        sp.ShadowClassifier((16, 16), n_nodes=4, max_iter=20, random_state=0, learning_rate_init=rate).fit(
-            X, y, network=whole.network_
-        )
-        for rate in (1e-4, "auto")
-    )
-    rates = [clf.history_.learning_rate[-2] for clf in (usual, known)]
-    assert 1e-4 * rates[0] / rates[1] == pytest.approx(5e-3 * (1 - 4 / 32))
+    options = {"max_iter": 20, "random_state": 0}
+    whole = sp.ShadowClassifier((16, 16), n_nodes=None, **options).fit(X, y).network_
+    few = sp.ShadowClassifier((16, 16), n_nodes=4, **options)
+    assert largest_rate(few, X, y, network=whole) == pytest.approx(5e-3 * (1 - 4 / 32))
 
 
 def test_learning_rate_follows_the_nodes_kept_not_the_inputs(rng):
@@ -128,11 +123,8 @@ def test_learning_rate_of_a_trained_network_follows_what_is_taken_away(rng):
     options = {"max_iter": 20, "random_state": 0}
     whole = sp.ShadowClassifier((4, 4), n_nodes=None, **options).fit(X, y).network_
     for more, rate in (({"n_nodes": None}, 1e-3), ({"n_nodes": None, "n_inputs": 2}, 5e-3 * 0.75)):
-        usual = sp.ShadowClassifier((4, 4), **more, **options).fit(X, y, network=whole)
-        known = sp.ShadowClassifier((4, 4), learning_rate_init=1e-4, **more, **options)
-        known.fit(X, y, network=whole)
-        ratio = usual.history_.learning_rate[-1] / known.history_.learning_rate[-1]
-        assert 1e-4 * ratio == pytest.approx(rate)
+        clf = sp.ShadowClassifier((4, 4), **more, **options)
+        assert largest_rate(clf, X, y, network=whole) == pytest.approx(rate)
 
 
 def test_more_targets_than_nodes_are_no_classes(rng):

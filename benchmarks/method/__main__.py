@@ -20,8 +20,10 @@ PARTS = {
 }
 
 
-def available(method: str) -> bool:
-    """Whether what it needs is installed."""
+def available(method: str, sample: str) -> bool:
+    """Whether what it needs is installed, and the sample has what it varies."""
+    if method == "crowd":
+        return sample in samples.OF_CLASSES
     return "PQuantML" not in method or find_spec("pquant") is not None
 
 
@@ -61,7 +63,8 @@ def main() -> None:
             if sample not in usual:
                 continue
             plan = study.Plan(
-                sample, [m for m in options.methods or TABLES[table] if m in TABLES[table] and available(m)],
+                sample,
+                [m for m in options.methods or TABLES[table] if m in TABLES[table] and available(m, sample)],
                 options.fractions or fractions, options.seeds, table, tuned,
                 options.quick, tuple(options.sample) if sample == "generated" else (),
             )  # fmt: skip

@@ -328,7 +328,7 @@ def rules_section(documents: Documents) -> list[str]:
         rows["batch"].append([sample, str(usual_batch_size(n)), *_gains(records, "batch", batches)])
         rows["rate"].append([sample, *_gains(records, "rate", rates)])
         of_part = node_counts(LESS_NODES, samples.hidden(sample))
-        if widths[-1] > 1:
+        if sample in samples.OF_CLASSES:
             gains = _gains(records, "crowd", powers, of_part[LESS_NODES[-1]])
             rows["crowd"].append([sample, scarce, *gains])
         gains = [_gains(records, "epochs", epochs, of_part[part])[-1] for part in LESS_NODES]

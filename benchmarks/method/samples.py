@@ -38,6 +38,7 @@ SUBSETS = (
     "4000 of 8 classes", "400 jets", "1000 jets", "400 drawn", "1000 drawn", "400 clean", "1000 clean",
     "300 of 4 classes",
 )  # fmt: skip
+OF_CLASSES = tuple(name for name in SUBSETS if name.endswith(("flavour", "classes")))  # more than two
 SCORED_ROWS = 20_000
 FLAVOUR_ROWS = 7650  # of one class at most, which is how many charm jets there are
 QUICK_ROWS = 1500
