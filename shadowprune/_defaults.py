@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 DECAY = 0.6  # weight decay of a large network
 LARGE = 15000  # weights from which on it is large
@@ -21,6 +22,7 @@ ENOUGH = 0.15  # as many weights per row
 SCARCEST = 5.0  # weights per target; decay grows with them up to here
 SCARCE, FLATTEST = 7.0, 0.2  # from here on it falls less with the size of a network, by powers up to this
 CROWDED = 1.5  # power of classes per node that decay is times
+EARLY, LATE = 0.5, 1.5  # and times this while the budget falls, and after the hard finish
 EPOCHS, STEPS = 30, 3000  # at least
 FEW = 0.3  # part of the nodes from which on fewer take more epochs, up to twice
 
@@ -86,6 +88,8 @@ class WeightDecay:
         What the network learns.
     crowded : float
         The power of classes per node.
+    early, late : float
+        It is times these while the budget falls, and after the hard finish.
     """
 
     widths: tuple[int, ...]
@@ -93,6 +97,8 @@ class WeightDecay:
     flatter: float = 0.0
     loss: str = ""
     crowded: float = CROWDED
+    early: float = EARLY
+    late: float = LATE
 
     def __call__(self, widths: Sequence[Any]) -> Any:
         """Weight decay at these widths, numbers or arrays."""
@@ -101,6 +107,17 @@ class WeightDecay:
         decay = np.minimum(whole, live_weight_decay(n) * (n_whole / n) ** self.flatter)
         crowded = classes_per_node(widths, self.loss) ** self.crowded
         return DECAY * self.factor * np.minimum(decay * crowded, 2 * whole)
+
+    def by_stage(self, final: Sequence[int]) -> NDArray[np.float64]:
+        """What it is times in each stage of a shadow that leaves the `final` widths.
+
+        Classifiers of fewer nodes gain by little while much is open, and more once the choice is made. Where
+        classes outnumber the nodes, the choice is better with all of it, and what remains wants less.
+        """
+        if self.loss == "squared_error" or sum(final[1:-1]) == sum(self.widths[1:-1]):
+            return np.ones(3)
+        crowded = float(classes_per_node(final, self.loss)) ** self.crowded
+        return np.array([min(1.0, self.early * crowded**2), 1.0, max(0.5, self.late / crowded)])
 
 
 def usual_weight_decay(widths: Sequence[int], n_rows: int, loss: str) -> WeightDecay:

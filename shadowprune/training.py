@@ -16,7 +16,7 @@ from ._defaults import WeightDecay
 from .fixedpoint import FixedNetwork
 from .network import Network
 from .qat import Quantiser
-from .shadow import STAGE, Group, ShadowNetwork
+from .shadow import STAGE, Group, ShadowNetwork, stage_of
 
 F32 = NDArray[np.float32]
 
@@ -203,9 +203,9 @@ class _Run:
         self.layout = network
         self.x, self.target, self.weight = x, target, weight
         self.settings = settings
-        self.shadow = shadow
+        self.shadow = None if shadow is None or shadow.trivial else shadow
         self.quantiser = quantiser
-        self.soft = shadow is not None and not shadow.trivial
+        self.soft = self.shadow is not None
         self.first_stage = self.soft or quantiser is not None
         self.support = network.split(np.ones(sum(network.widths[:-1]), np.bool_))
         self.active = np.ones(sum(network.widths[:-1]), np.bool_)  # nodes still computed, of the first layout
@@ -215,9 +215,9 @@ class _Run:
         self.step = 0
         self.last = (0.0, 0.0)  # learning rate and weight decay of the last step
         self.trainer = new_trainer(network, settings)
-        if self.soft and shadow:
-            groups = [(g.index, g.scores, g.constraint.kernel, g.rate) for g in shadow.groups]
-            self.trainer.set_shadow(groups, shadow.family, shadow.method)
+        if self.shadow:
+            groups = [(g.index, g.scores, g.constraint.kernel, g.rate) for g in self.shadow.groups]
+            self.trainer.set_shadow(groups, self.shadow.family, self.shadow.method)
 
     def network(self) -> Network:
         """The network as it stands."""
@@ -276,7 +276,9 @@ class _Run:
         """Weight decay at each step; if it follows the live size, every covered layer shrinks alike."""
         decay: Any = self.settings.weight_decay
         if isinstance(decay, WeightDecay):
-            decay = decay(self.shadow.open_widths(part) if self.soft and self.shadow else self.layout.widths)
+            times = decay.by_stage(self.shadow.open_widths(1.0))[stage_of(part)] if self.shadow else 1.0
+            open_widths = self.shadow.open_widths(part) if self.soft and self.shadow else self.layout.widths
+            decay = times * decay(open_widths)
         return np.broadcast_to(decay, part.shape)
 
     def _open_nodes(self) -> float:

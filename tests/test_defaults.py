@@ -44,13 +44,14 @@ def test_weight_decay_is_smaller_for_many_rows(widths, rows, factor):
 
 @pytest.mark.parametrize(("rows", "flatter"), [(300, 0), (60, 0), (40, 0.5 - 3.5 * 40 / 368), (20, 0.2)])
 def test_weight_decay_falls_less_where_data_are_very_scarce(rng, rows, flatter):
-    """6-16-16-1 has 368 weights; from seven for a row on, and not of regressions."""
+    """6-16-16-1 has 368 weights; from seven for a row on, and not of regressions; 1.5 times that at last."""
     X, y = rng.normal(size=(rows, 6)), np.arange(rows) % 2
     options = {"hidden_layer_sizes": (16, 16), "n_nodes": 6, "max_iter": 20, "random_state": 0}
     for estimator, power in ((sp.ShadowClassifier, flatter), (sp.ShadowRegressor, 0)):
         fitted = estimator(**options).fit(X, y)
         live = n_weights(fitted.network_.widths)
         expected = min(5, max(1, 368 / rows)) * 0.6 * (live / 15000) ** 0.5 * (368 / live) ** power
+        expected *= 1.5 if estimator is sp.ShadowClassifier else 1
         assert fitted.history_.weight_decay[-1] == pytest.approx(expected)
 
 
@@ -63,17 +64,52 @@ def test_weight_decay_never_exceeds_that_of_the_whole_network():
 
 
 @pytest.mark.parametrize(
-    ("classes", "nodes", "slower"),
-    [(5, 20, 1), (5, 8, (5 / 4) ** 1.5), (5, 4, (5 / 2) ** 1.5), (12, 4, None)],
+    ("classes", "nodes", "slower", "at_last"),
+    [(5, 20, 1, 1.5), (5, 8, 1.25**1.5, 1.5), (5, 4, 2.5**1.5, 0.5 * 2.5**1.5), (12, 4, None, None)],
 )
-def test_weight_decay_falls_less_where_classes_crowd(rng, classes, nodes, slower):
-    """Two layers; it becomes at most twice what it is for the whole network."""
+def test_weight_decay_falls_less_where_classes_crowd(rng, classes, nodes, slower, at_last):
+    """Two layers; it becomes at most twice what it is for the whole network, and half of that at last."""
     X, y = rng.normal(size=(200, 6)), np.arange(200) % classes
     clf = sp.ShadowClassifier((16, 16), n_nodes=nodes, max_iter=20, random_state=0).fit(X, y)
     whole = 0.6 * (n_weights([6, 16, 16, classes]) / 15000) ** 0.5
-    expected = 2 * whole if slower is None else slower * 0.6 * (n_weights(clf.network_.widths) / 15000) ** 0.5
-    assert clf.history_.weight_decay[-1] == pytest.approx(expected)
-    assert clf.history_.weight_decay[0] == pytest.approx(whole, rel=0.4)
+    at_finish, last = clf.history_.weight_decay[11], clf.history_.weight_decay[-1]
+    final = [6, nodes / 2, nodes / 2, classes]
+    usual = 0.6 * (n_weights(final) / 15000) ** 0.5
+    assert at_finish == pytest.approx(2 * whole if slower is None else slower * usual)
+    live = 0.6 * (n_weights(clf.network_.widths) / 15000) ** 0.5
+    assert last == pytest.approx(whole if at_last is None else at_last * live)
+
+
+@pytest.mark.parametrize(
+    ("classes", "nodes", "stages"),
+    [
+        (2, 30, (0.5, 1, 1.5)), (2, 4, (0.5, 1, 1.5)), (5, 6, (1, 1, 1.5 / (5 / 3) ** 1.5)),
+        (5, 9, (0.5 * (10 / 9) ** 3, 1, 1.5 / (10 / 9) ** 1.5)), (5, 4, (1, 1, 0.5)), (2, 32, (1, 1, 1)),
+    ],
+)  # fmt: skip
+def test_weight_decay_by_stages(rng, classes, nodes, stages):
+    """What it is times while the budget falls, while gates are soft still, and after the hard finish."""
+    X, y = rng.normal(size=(200, 6)), np.arange(200) % classes
+    clf = sp.ShadowClassifier((16, 16), n_nodes=nodes, max_iter=20, random_state=0).fit(X, y)
+    rule = _defaults.usual_weight_decay([6, 16, 16, classes if classes > 2 else 1], 200, clf._loss())
+    steps = 7 * np.arange(1, 21) - 1  # the last of each epoch
+    r = np.minimum(steps / 140 / 0.3, 1)
+    open_nodes = nodes + (32 - nodes) * (1 - r) ** 3
+    usual = rule([6, open_nodes / 2, open_nodes / 2, rule.widths[-1]])
+    usual[12:] = rule(clf.network_.widths)
+    expected = usual * np.repeat(stages, (6, 6, 8))
+    assert clf.history_.weight_decay == pytest.approx(expected)
+
+
+def test_weight_decay_of_inputs_alone_and_of_regressions_is_the_same_in_all_stages(rng):
+    X = rng.normal(size=(200, 6))
+    inputs = sp.ShadowClassifier((16,), n_nodes=None, n_inputs=3, max_iter=20, random_state=0)
+    inputs.fit(X, X[:, 0] > 0)
+    regression = sp.ShadowRegressor((16,), n_nodes=8, max_iter=20, random_state=0).fit(X, X[:, 0])
+    for fitted, widths in ((inputs, [3, 16, 1]), (regression, [6, 8, 1])):
+        expected = 0.6 * (n_weights(widths) / 15000) ** 0.5
+        assert fitted.history_.weight_decay[6:] == pytest.approx([expected] * 14)
+        assert fitted.history_.weight_decay[0] > expected
 
 
 def largest_rate(estimator, X, y, **given):

@@ -219,6 +219,8 @@ RULES: dict[str, Method] = {  # what the rules of the defaults were chosen by
     "decay": Method(partial(shadow, flatter=0.0), ({"factor": (1.0, 0.5, 2.0, 4.0, 8.0)},)),
     "fall": Method(shadow, ({"flatter": (0.0, 0.1, 0.2, 0.3)},)),
     "crowd": Method(shadow, ({"crowded": (1.5, 1.0, 2.0)},)),
+    "early": Method(shadow, ({"early": (0.5, 1.0, 0.25)},)),
+    "late": Method(shadow, ({"late": (1.5, 1.0, 2.0)},)),
     "rate": Method(shadow, ({"rate": (1.0, 0.3, 0.5, 2.0, 3.0)},)),
     "batch": Method(shadow, ({"batch": (1.0, 0.5, 2.0)},)),
     "epochs": Method(shadow, ({"epochs": (1.0, 2.0)},)),

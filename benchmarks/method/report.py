@@ -317,7 +317,7 @@ def rules_section(documents: Documents) -> list[str]:
         "of more than two classes a row and a class), the more is wanted, and on clean labels less than on "
         "noisy ones. The rule takes this number, from 1 to 5.", "",
     ]  # fmt: skip
-    factors, falls, powers, rates, batches, epochs = (RULES[m].options([]) or [] for m in RULES)
+    factors, falls, powers, early, late, rates, batches, epochs = (RULES[m].options([]) or [] for m in RULES)
     rows: dict[str, list[list[str]]] = {m: [] for m in RULES}
     for sample, records in tables.items():
         n, widths = _n_rows(sample), _widths(records)
@@ -326,6 +326,9 @@ def rules_section(documents: Documents) -> list[str]:
         rows["decay"].append([sample, scarce, f"{rule.factor:.1f}", *_gains(records, "decay", factors)])
         rows["fall"].append([sample, scarce, f"{rule.flatter:.2f}", *_gains(records, "fall", falls)])
         rows["batch"].append([sample, str(usual_batch_size(n)), *_gains(records, "batch", batches)])
+        rows["early"].append(
+            [sample, scarce, *_gains(records, "early", early), *_gains(records, "late", late)[1:]]
+        )
         rows["rate"].append([sample, *_gains(records, "rate", rates)])
         of_part = node_counts(LESS_NODES, samples.hidden(sample))
         if sample in samples.OF_CLASSES:
@@ -342,6 +345,13 @@ def rules_section(documents: Documents) -> list[str]:
         "Where classes outnumber the nodes of a layer, it is times a power of their number per node; with "
         f"{LESS_NODES[-1]:g} of the nodes:", "",
         *markdown([*heads[:2], *(f"{o['crowded']:g}" for o in powers)], rows["crowd"]),
+        f"And it is times {early[0]['early']:g} while the budget falls and times {late[0]['late']:g} after "
+        "the hard finish, but where classes outnumber the nodes of a layer. With other numbers:", "",
+        *markdown(
+            [*heads[:2], "so", *(f"{o['early']:g} while it falls" for o in early[1:]),
+             *(f"{o['late']:g} after" for o in late[1:])],
+            rows["early"],
+        ),
         "Learning rate, times the default, which is the larger the fewer nodes stay, and the more classes "
         "there are for one:", "",
         *markdown(["rows", *(f"{o['rate']:g}" for o in rates)], rows["rate"]),
