@@ -2,8 +2,8 @@
 
 Stages t = 1 .. S lead from the states of one to those of the next; an edge has a cost c and a value v.
 Wanted is the path of largest value among those whose cost is at most B. Nodes are chosen this way whatever
-their cost: widths are the states and dense layers the stages (`_constraints.Products`), or numbers of nodes
-kept so far are the states and nodes the stages (`_constraints.Weighted`).
+their cost: widths are the states and dense layers the stages (`_costs.Products`), or numbers of nodes
+kept so far are the states and nodes the stages (`_costs.Weighted`).
 
 Method: the Lagrangian bound L(p) + p B, with L(p) = max over paths of v - p c and the best price p found by
 intersecting lines, drops every pair of a state and a cost that leads to no better path than the best one

@@ -12,7 +12,7 @@ multipliers         C = sum_l N_{l-1} N_l / R_l; at the finish sum_l ceil(N_{l-1
 weights             C = sum_l (N_{l-1} + 1) N_l, biases included
 ==================  ==========================================================================
 
-How the finish chooses is told in :mod:`shadowprune._constraints`.
+How the finish chooses is told in :mod:`shadowprune._constraints` and :mod:`shadowprune._costs`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._constraints import Amount, Constraint, Count, Limits, Products, Weighted
+from ._constraints import Amount, Constraint, Count, Limits
+from ._costs import Products, Weighted
 
 F64 = NDArray[np.float64]
 

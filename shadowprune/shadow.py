@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
-from ._constraints import BudgetReport, Constraint, Weighted
+from ._constraints import BudgetReport, Constraint
+from ._costs import Weighted
 from .budget import Budget, check_amount
 from .network import Network
 
