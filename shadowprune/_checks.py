@@ -75,3 +75,21 @@ def check_name(argument: str, name: object, reserved: str, language: str) -> Non
         )
     if name in reserved.split() or "__" in name:
         raise ValueError(f"{argument} must not be reserved in {language}; got {name!r}")
+
+
+def check_weights(sample_weight: ArrayLike | None, n: int) -> NDArray[np.float64] | None:
+    if sample_weight is None:
+        return None
+    weight = (
+        np.full(n, sample_weight, float) if np.isscalar(sample_weight) else np.asarray(sample_weight, float)
+    )
+    if weight.shape != (n,):
+        raise ValueError(f"sample_weight has shape {weight.shape}; it needs ({n},), one for every row of X")
+    if not np.isfinite(weight).all():
+        raise ValueError("sample_weight holds NaN or infinity; every weight must be finite")
+    if weight.sum() <= 0:
+        raise ValueError(
+            f"sample_weight adds up to {weight.sum():g}, which is zero or less; the sum must be positive "
+            "(single weights may be negative)"
+        )
+    return weight

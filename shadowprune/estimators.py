@@ -13,7 +13,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
 from . import _core
-from ._estimator import ATTRIBUTES, PARAMETERS, ShadowEstimator
+from ._estimator import ShadowEstimator
+from ._parameters import ATTRIBUTES, PARAMETERS
 from .network import Network
 
 F32 = NDArray[np.float32]

@@ -15,8 +15,8 @@ from sklearn.base import BaseEstimator
 from sklearn.isotonic import IsotonicRegression
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
+from ._checks import check_weights
 from ._defaults import classes_per_node, usual_epochs, usual_learning_rate
-from ._estimator import check_weights
 from .budget import Budget, count
 from .estimators import ShadowClassifier
 from .metrics import background_rejection

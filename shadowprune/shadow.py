@@ -31,7 +31,7 @@ TAYLOR_SHARE = 0.01  # of a new step in the running mean of saliencies
 METHODS = ("shadow", "straight-through", "taylor")
 
 
-def stage_of(progress: ArrayLike) -> NDArray[np.intp]:
+def stage_of(progress: F64) -> NDArray[np.intp]:
     """0 while the budget falls, 1 while gates are soft still, 2 after the hard finish."""
     return np.digitize(progress, (RAMP * STAGE, STAGE))
 

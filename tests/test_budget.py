@@ -629,4 +629,4 @@ def test_weight_decay_follows_the_live_size(problem, budget):
     assert decay[0] > decay[2] > decay[4]
     n_weights = sum(a * b for a, b in itertools.pairwise(clf.network_.widths))
     assert decay[-1] == pytest.approx(1.5 * DECAY * live_weight_decay(n_weights))
-    assert decay[9] == pytest.approx(decay[-1] / 1.5, rel=0.15)  # but for that the finish cuts no step into it
+    assert decay[9] == pytest.approx(decay[-1] / 1.5, rel=0.15)  # else the finish cuts no step into it
