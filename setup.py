@@ -59,7 +59,7 @@ KERNEL_PARTS = [
 ]
 CORE = ["status", "packed", "network", "predict", "shadow", "variants", "loss", "optimizer", "team"]
 CORE += ["groups", "train", "path", "reduce", "fixed", "quantise", "kernels/dispatch"]
-GLUE = ["module", "arrays", "methods", "model", "predictor", "trainer", "path", "fixed"]
+GLUE = ["module", "arguments", "arrays", "methods", "model", "predictor", "trainer", "path", "fixed"]
 
 
 class BuildExt(build_ext):

@@ -52,7 +52,10 @@ void sp_drop_cost(sp_cost_in *in);
 #define KEYWORDS(function) (PyCFunction)(void (*)(void)) function, METH_VARARGS | METH_KEYWORDS, NULL
 #define DATA(type, array) ((array) ? (type *)PyArray_DATA(array) : NULL)
 
-/* --- methods.c --------------------------------------------------------------------------------------------------- */
+/* Rows times parameters in about a tenth of a second: between two looks for Ctrl-C. */
+#define SP_SLICE 1e9
+
+/* --- arguments.c ------------------------------------------------------------------------------------------------- */
 
 /* SP_OK: 0; else raises and returns -1. */
 int sp_raise(sp_status status);
@@ -64,15 +67,14 @@ int sp_read_family(const char *name, sp_family *family);
 int sp_read_method(const char *name, sp_method *method);
 /* value must be finite and at least (above, if open) low, or -1 and an error naming it. */
 int sp_check(const char *name, double value, double low, bool open);
-
-/* A tuple (width, integer, signed, saturates, rounding), or -1 and an error. */
-int sp_read_type(PyObject *obj, sp_fixed *type);
-
 /* 0 <= value < 1, or -1 and an error naming it. */
 int sp_check_share(const char *name, double value);
 
-/* Rows times parameters in about a tenth of a second: between two looks for Ctrl-C. */
-#define SP_SLICE 1e9
+/* --- fixed.c: a tuple (width, integer, signed, saturates, rounding), or -1 and an error. -------------------------- */
+
+int sp_read_type(PyObject *obj, sp_fixed *type);
+
+/* --- methods.c --------------------------------------------------------------------------------------------------- */
 
 extern PyMethodDef sp_methods[];
 
