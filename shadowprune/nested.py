@@ -44,8 +44,9 @@ FIRST = 0.8  # part of all nodes where the second level begins
 STEP = 0.6  # part of its nodes where the level below another begins; the last two fall by equal factors
 KNOT = 1.5  # corrections stand at node counts no further apart than this, as a factor
 WHOLE = 0.75  # part of the epochs for the whole network
-LENGTH = 0.5  # part of its own for each level below it
-LENGTH_FEW = 0.55  # the same for a level of few nodes, which costs little
+LENGTH_SECOND = 0.6  # part of its own for the second level, which has most of what single runs are best at
+LENGTH = 0.5  # the same for each level below it
+LENGTH_FEW = 0.55  # and for a level of few nodes, which costs little
 FEW = 0.2  # part of all nodes up to which a level has few
 SOFT = 2 / 15  # soft epochs of the whole network and of the last level, as part of the epochs of the whole
 SOFT_BELOW = 1 / 15  # soft epochs of each other level, as part of its own
@@ -57,6 +58,7 @@ LARGE = 0.35  # of the nodes: while the smallest budget is larger, one drawn abo
 WARM = 0.5  # temperature at which a level below begins, of that of the whole network
 # of the weight decay of a single run, for levels below; all of it where data are scarcest or classes crowd
 LESS_DECAY = 0.25
+RISE = 0.3  # of that of the whole network: so much less at first, and more at last
 BEYOND = 0.25  # draws of the largest count of a level, as a part of the log-uniform ones
 BEYOND_WHOLE = 2.5  # the same in the first level, once its order is fixed
 BELOW = 0.3  # the same of the smallest count, once the order is fixed; it gains most
@@ -155,9 +157,9 @@ def train_nested(
     weight : ndarray of shape (n,), float32, or None
         Weights of the rows, with mean one.
     settings : Settings
-        A `weight_decay` that follows the size is that of a single run for the whole network, and a quarter
-        of that of its largest in a level below, or more where data are very scarce or classes outnumber
-        the nodes of a layer. Learning rate and epochs are not used.
+        A `weight_decay` that follows the size is that of a single run for the whole network, where it rises
+        from .7 to 1.3 times that, and a quarter of that of its largest in a level below, or more where data
+        are very scarce or classes outnumber the nodes of a layer. Learning rate and epochs are not used.
     rng : numpy.random.Generator
         Order of the rows, and the budgets drawn.
     learning_rate, epochs : callable
@@ -193,10 +195,10 @@ def train_nested(
         begun += 1
         order = rng.permutation(n).astype(np.int32)
         loss = float(np.mean([one.epoch(x, y, weight, order, rng) for one in active]))
-        decay = float(np.mean([one.decay for one in active]))
+        decay = float(np.mean([one.last[1] for one in active]))
         fewest = min(one.smallest_open() for one in active)
         history.loss.append(loss)
-        history.learning_rate.append(active[0].last)
+        history.learning_rate.append(active[0].last[0])
         history.weight_decay.append(decay)
         history.n_nodes.append(fewest)
         if progress:
@@ -266,7 +268,7 @@ def _stages(n: int, smallest: int, epochs: Callable[[float], int]) -> list[_Stag
         begin, most = stages[-1].next_begin, epochs(low / n)
         if begin >= most:
             break
-        part = LENGTH_FEW if top <= FEW * n else LENGTH
+        part = LENGTH_SECOND if len(stages) == 1 else LENGTH_FEW if top <= FEW * n else LENGTH
         length = min(max(1, round(part * most)), most - begin)
         stages.append(_Stage(top, low, begin, length, SOFT_BELOW * most))
     last = replace(stages.pop(), low=smallest)
@@ -336,11 +338,12 @@ class _Level:
         self.n_rows = n_rows
         self.rate = rate
         self.is_whole = stage.begin == 0
-        decay = settings.weight_decay
+        decay, self.rise = settings.weight_decay, 0.0
         if isinstance(decay, WeightDecay):
             all_of_it = self.is_whole or classes_per_node(network.widths, settings.loss) > 1
             less = 1.0 if all_of_it else LESS_DECAY ** (1 - decay.flatter / FLATTEST)
             decay = less * float(decay(network.widths))
+            self.rise = RISE if self.is_whole else 0.0
         self.decay = decay
         self.smallest = stages[-1].low
         self.low = stage.low
@@ -348,7 +351,7 @@ class _Level:
         self.n_steps = stage.epochs * per_epoch
         self.n_soft = min(max(1, round(stage.soft * per_epoch)), self.n_steps)
         self.step = 0
-        self.last = 0.0  # learning rate of the last step
+        self.last = (0.0, 0.0)  # learning rate and weight decay of the last step
         self.knots = _knots(self.smallest, stage.top)
         self.nodes = np.arange(stage.top)  # where its nodes were when the level above fixed its order
         self.layer = np.repeat(np.arange(1, len(network.widths) - 1, dtype=np.int32), network.widths[1:-1])
@@ -421,11 +424,12 @@ class _Level:
         else:
             budgets = [np.rint(drawn), none, none]
         hot = self.group.hot * (1 if self.is_whole else WARM)
-        losses, self.last = run_steps(
-            self.trainer, self.settings, (x, target, weight), rows, steps, self.n_steps,
-            np.full(len(steps), self.decay), np.stack(budgets, axis=1),
-            (hot * (self.group.cold / hot) ** part)[:, None],
+        decay = self.decay * (1 + self.rise * (2 * steps / self.n_steps - 1))
+        losses, rate = run_steps(
+            self.trainer, self.settings, (x, target, weight), rows, steps, self.n_steps, decay,
+            np.stack(budgets, axis=1), (hot * (self.group.cold / hot) ** part)[:, None],
         )  # fmt: skip
+        self.last = (rate, float(decay[-1]))
         return losses
 
     def _smallest(self, part: NDArray[Any]) -> NDArray[np.float64]:
