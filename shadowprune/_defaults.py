@@ -74,7 +74,7 @@ class WeightDecay:
     """Weight decay that follows the live size of the network.
 
     Where classes outnumber the nodes of a layer, more decay helps as a larger learning rate does: it is times
-    a power of classes per node, up to twice that of the whole network.
+    a power of classes per node, up to twice that of the whole network. All this before `by_stage`.
 
     Parameters
     ----------
@@ -111,10 +111,12 @@ class WeightDecay:
     def by_stage(self, final: Sequence[int]) -> NDArray[np.float64]:
         """What it is times in each stage of a shadow that leaves the `final` widths.
 
-        Classifiers of fewer nodes gain by little while much is open, and more once the choice is made. Where
-        classes outnumber the nodes, the choice is better with all of it, and what remains wants less.
+        Classifiers of fewer nodes gain by little while much is open, and more once the choice is made. The
+        more classes there are for a node, the more of it the choice wants (from 1.26 on all), and the less
+        is best at last.
         """
-        if self.loss == "squared_error" or sum(final[1:-1]) == sum(self.widths[1:-1]):
+        lost = sum(self.widths[1:-1]) - sum(final[1:-1])
+        if self.loss == "squared_error" or lost < 1e-6:  # a budget of products gives widths by a root
             return np.ones(3)
         crowded = float(classes_per_node(final, self.loss)) ** self.crowded
         return np.array([min(1.0, self.early * crowded**2), 1.0, max(0.5, self.late / crowded)])

@@ -44,7 +44,7 @@ FIRST = 0.8  # part of all nodes where the second level begins
 STEP = 0.6  # part of its nodes where the level below another begins; the last two fall by equal factors
 KNOT = 1.5  # corrections stand at node counts no further apart than this, as a factor
 WHOLE = 0.75  # part of the epochs for the whole network
-LENGTH_SECOND = 0.6  # part of its own for the second level, which has most of what single runs are best at
+LENGTH_SECOND = 0.6  # part of its own for the second level, of 80 to 48 % of the nodes
 LENGTH = 0.5  # the same for each level below it
 LENGTH_FEW = 0.55  # and for a level of few nodes, which costs little
 FEW = 0.2  # part of all nodes up to which a level has few
@@ -58,7 +58,7 @@ LARGE = 0.35  # of the nodes: while the smallest budget is larger, one drawn abo
 WARM = 0.5  # temperature at which a level below begins, of that of the whole network
 # of the weight decay of a single run, for levels below; all of it where data are scarcest or classes crowd
 LESS_DECAY = 0.25
-RISE = 0.3  # of that of the whole network: so much less at first, and more at last
+RISE = 0.3  # that of the whole network rises from 1 - RISE to 1 + RISE times
 BEYOND = 0.25  # draws of the largest count of a level, as a part of the log-uniform ones
 BEYOND_WHOLE = 2.5  # the same in the first level, once its order is fixed
 BELOW = 0.3  # the same of the smallest count, once the order is fixed; it gains most

@@ -40,9 +40,10 @@ class ShadowPath(BaseEstimator):  # type: ignore[misc]
         Hidden nodes of the smallest network: an int is the number, a float the fraction (rounded down). By
         default 5 %, but at least one per hidden layer.
     activation, alpha, batch_size, learning_rate_init, max_iter, standardize, random_state, n_jobs, verbose
-        As for `ShadowClassifier`. "auto" weight decay is that of a single run for the largest network and
-        less than that of one for smaller ones. No network sees more than `max_iter` epochs ("auto": than a
-        run for few nodes takes), but small ones are trained on after the largest, so that the run has more.
+        As for `ShadowClassifier`. "auto" weight decay is, for the largest network, that for its size, rising
+        from .7 to 1.3 times; for smaller ones less than a single run's. No network sees more than `max_iter`
+        epochs ("auto": than a run for few nodes takes), but small ones are trained on after the largest, so
+        that the run has more.
     validation_fraction : float, default=0.1
         Part of the rows that is not trained on but kept for `smallest`; 0 keeps none.
 

@@ -32,7 +32,7 @@ METHODS = ("shadow", "straight-through", "taylor")
 
 
 def stage_of(progress: F64) -> NDArray[np.intp]:
-    """0 while the budget falls, 1 while gates are soft still, 2 after the hard finish."""
+    """0 while the budget falls, 1 while gates are soft still, 2 from the hard finish on, to a step."""
     return np.digitize(progress, (RAMP * STAGE, STAGE))
 
 

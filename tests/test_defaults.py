@@ -8,6 +8,7 @@ from sklearn.base import clone
 
 import shadowprune as sp
 from shadowprune import _defaults
+from shadowprune.shadow import stage_of
 
 PAPER = (40, 64, 64, 64, 64, 1)
 
@@ -83,7 +84,7 @@ def test_weight_decay_falls_less_where_classes_crowd(rng, classes, nodes, slower
 @pytest.mark.parametrize(
     ("classes", "nodes", "stages"),
     [
-        (2, 30, (0.5, 1, 1.5)), (2, 4, (0.5, 1, 1.5)), (5, 6, (1, 1, 1.5 / (5 / 3) ** 1.5)),
+        (2, 31, (0.5, 1, 1.5)), (2, 4, (0.5, 1, 1.5)), (5, 6, (1, 1, 1.5 / (5 / 3) ** 1.5)),
         (5, 9, (0.5 * (10 / 9) ** 3, 1, 1.5 / (10 / 9) ** 1.5)), (5, 4, (1, 1, 0.5)), (2, 32, (1, 1, 1)),
     ],
 )  # fmt: skip
@@ -101,12 +102,47 @@ def test_weight_decay_by_stages(rng, classes, nodes, stages):
     assert clf.history_.weight_decay == pytest.approx(expected)
 
 
+def test_stages_begin_at_their_bounds():
+    np.testing.assert_array_equal(stage_of(np.array([0, 0.29, 0.3, 0.59, 0.6, 1])), [0, 0, 1, 1, 2, 2])
+
+
+def test_the_study_may_vary_how_decay_goes_with_classes():
+    rule = _defaults.WeightDecay(
+        (6, 16, 16, 5), loss="categorical_crossentropy", crowded=1.0, early=0.2, late=3.0
+    )
+    assert rule.by_stage([6, 3, 5, 5]) == pytest.approx([0.2 * 1.25**2, 1, 3 / 1.25])
+
+
+def test_weight_decay_for_fixed_point_goes_by_stages_too(rng):
+    X = rng.normal(size=(200, 6))
+    options = {"n_nodes": 8, "max_iter": 20, "random_state": 0}
+    decays = [
+        sp.ShadowClassifier((16, 16), precision=precision, **options)
+        .fit(X, X[:, 0] > 0)
+        .history_.weight_decay
+        for precision in (None, "auto:8")
+    ]
+    assert decays[1][:12] == decays[0][:12]
+    assert decays[1][-1] > 1.3 * decays[1][11]
+
+
+def test_weight_decay_is_constant_where_a_budget_of_products_takes_inputs_alone(rng):
+    """The widths it leaves come from a root, and are whole but for rounding."""
+    X = rng.normal(size=(300, 20))
+    budget = sp.Budget(inputs=1, multipliers=1.0, reuse_factor=6)
+    clf = sp.ShadowClassifier((51, 52), budget=budget, max_iter=10, random_state=0).fit(X, X[:, 0] > 0)
+    assert clf.widths_ == (51, 52)
+    assert np.ptp(clf.history_.weight_decay[4:]) == pytest.approx(0, abs=1e-3)
+
+
 def test_weight_decay_of_inputs_alone_and_of_regressions_is_the_same_in_all_stages(rng):
     X = rng.normal(size=(200, 6))
     inputs = sp.ShadowClassifier((16,), n_nodes=None, n_inputs=3, max_iter=20, random_state=0)
     inputs.fit(X, X[:, 0] > 0)
     regression = sp.ShadowRegressor((16,), n_nodes=8, max_iter=20, random_state=0).fit(X, X[:, 0])
-    for fitted, widths in ((inputs, [3, 16, 1]), (regression, [6, 8, 1])):
+    linear = sp.ShadowClassifier((), n_nodes=None, n_inputs=3, max_iter=20, random_state=0)
+    linear.fit(X, X[:, 0] > 0)
+    for fitted, widths in ((inputs, [3, 16, 1]), (linear, [3, 1]), (regression, [6, 8, 1])):
         expected = 0.6 * (n_weights(widths) / 15000) ** 0.5
         assert fitted.history_.weight_decay[6:] == pytest.approx([expected] * 14)
         assert fitted.history_.weight_decay[0] > expected

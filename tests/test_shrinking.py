@@ -89,7 +89,7 @@ def test_bad_flags():
         trainer.reduced(keep)
 
 
-@pytest.mark.parametrize("arguments", [{"n_nodes": 6}, {"n_nodes": 12, "n_inputs": 5}])
+@pytest.mark.parametrize("arguments", [{"n_nodes": 6}, {"n_nodes": 12, "n_inputs": 5, "alpha": 0.2}])
 def test_a_training_that_shrinks_finds_the_same_network(monkeypatch, arguments):
     """With these settings: in some, two nodes that are nearly equal change places."""
     X, y = make_classification(2000, 12, n_informative=6, random_state=0)
@@ -102,7 +102,7 @@ def test_a_training_that_shrinks_finds_the_same_network(monkeypatch, arguments):
 
     monkeypatch.setattr(training._Run, "_reduced", counted)
     make = lambda: sp.ShadowClassifier(  # noqa: E731
-        (24, 24), random_state=0, max_iter=40, learning_rate_init=1.25e-3, alpha=0.2, **arguments
+        (24, 24), random_state=0, max_iter=40, learning_rate_init=1.25e-3, **arguments
     )
     shrinking = make().fit(X, y)
     assert len(dropped) > 2  # before the hard finish too

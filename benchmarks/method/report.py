@@ -318,7 +318,7 @@ def rules_section(documents: Documents) -> list[str]:
         "noisy ones. The rule takes this number, from 1 to 5.", "",
     ]  # fmt: skip
     factors, falls, powers, early, late, rates, batches, epochs = (RULES[m].options([]) or [] for m in RULES)
-    rows: dict[str, list[list[str]]] = {m: [] for m in RULES}
+    rows: dict[str, list[list[str]]] = {m: [] for m in RULES if m != "late"}  # it stands beside early
     for sample, records in tables.items():
         n, widths = _n_rows(sample), _widths(records)
         rule = usual_weight_decay(widths, n, "binary_crossentropy")
@@ -346,7 +346,8 @@ def rules_section(documents: Documents) -> list[str]:
         f"{LESS_NODES[-1]:g} of the nodes:", "",
         *markdown([*heads[:2], *(f"{o['crowded']:g}" for o in powers)], rows["crowd"]),
         f"And it is times {early[0]['early']:g} while the budget falls and times {late[0]['late']:g} after "
-        "the hard finish, but where classes outnumber the nodes of a layer. With other numbers:", "",
+        "the hard finish; where classes outnumber the nodes of a layer there is more of it first, less last. "
+        "Other numbers:", "",
         *markdown(
             [*heads[:2], "so", *(f"{o['early']:g} while it falls" for o in early[1:]),
              *(f"{o['late']:g} after" for o in late[1:])],
