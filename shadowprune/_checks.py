@@ -78,6 +78,7 @@ def check_name(argument: str, name: object, reserved: str, language: str) -> Non
 
 
 def check_weights(sample_weight: ArrayLike | None, n: int) -> NDArray[np.float64] | None:
+    """Weights of `n` rows as float64 (n,), one for each, with a positive sum; None if there are none."""
     if sample_weight is None:
         return None
     weight = (

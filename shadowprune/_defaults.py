@@ -115,8 +115,7 @@ class WeightDecay:
         more classes there are for a node, the more of it the choice wants (from 1.26 on all), and the less
         is best at last.
         """
-        lost = sum(self.widths[1:-1]) - sum(final[1:-1])
-        if self.loss == "squared_error" or lost < 1e-6:  # a budget of products gives widths by a root
+        if self.loss == "squared_error" or sum(final[1:-1]) == sum(self.widths[1:-1]):
             return np.ones(3)
         crowded = float(classes_per_node(final, self.loss)) ** self.crowded
         return np.array([min(1.0, self.early * crowded**2), 1.0, max(0.5, self.late / crowded)])

@@ -206,6 +206,8 @@ class ShadowNetwork:
         """
         widths: list[Any] = list(self.network.widths)
         for group in self.groups:
+            if group.constraint.trivial:  # a budget of products would say so through a root
+                continue
             part = group.open_part(progress)
             for layer in np.unique(group.layer):
                 widths[layer] = widths[layer] * part

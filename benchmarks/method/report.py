@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -318,7 +319,7 @@ def rules_section(documents: Documents) -> list[str]:
         "noisy ones. The rule takes this number, from 1 to 5.", "",
     ]  # fmt: skip
     factors, falls, powers, early, late, rates, batches, epochs = (RULES[m].options([]) or [] for m in RULES)
-    rows: dict[str, list[list[str]]] = {m: [] for m in RULES if m != "late"}  # it stands beside early
+    rows: defaultdict[str, list[list[str]]] = defaultdict(list)
     for sample, records in tables.items():
         n, widths = _n_rows(sample), _widths(records)
         rule = usual_weight_decay(widths, n, "binary_crossentropy")
