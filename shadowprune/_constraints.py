@@ -103,6 +103,11 @@ class Constraint(ABC):
         """Whether everything may stay, so that there is nothing to train."""
 
     @property
+    def may_shrink(self) -> bool:
+        """Whether nodes may leave the computation before the hard finish."""
+        return False
+
+    @property
     @abstractmethod
     def kernel(self) -> _core.Cost:
         """The cost as the C core takes it."""
@@ -149,6 +154,10 @@ class Count(Constraint):
         return self.keep == len(self.index)
 
     @property
+    def may_shrink(self) -> bool:
+        return self.limits.multiple == 1 and not self.limits.cut(self.layer)
+
+    @property
     def kernel(self) -> None:
         return None
 
@@ -161,7 +170,7 @@ class Count(Constraint):
         return _core.select(scores, self.layer, self.keep, low, high, self.limits.multiple), 0.0
 
     def idle(self, scores: F64, gates: NDArray[np.float32]) -> Bools:
-        if self.limits.multiple > 1 or self.limits.cut(self.layer):
+        if not self.may_shrink:
             return super().idle(scores, gates)
         order = np.lexsort((np.arange(len(scores)), -scores))
         spare = np.zeros(len(scores), np.bool_)

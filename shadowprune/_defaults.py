@@ -25,6 +25,7 @@ CROWDED = 1.5  # power of classes per node that decay is times
 EARLY, LATE = 0.5, 1.5  # and times this while the budget falls, and after the hard finish
 EPOCHS, STEPS = 30, 3000  # at least
 FEW = 0.3  # part of the nodes from which on fewer take more epochs, up to twice
+NARROW, TRIES = 5, 8  # nodes of a hidden layer up to which so many orders of them are tried
 
 
 def usual_batch_size(n_rows: int) -> int:
@@ -51,6 +52,15 @@ def usual_epochs(n_rows: int, batch_size: int, kept: float) -> int:
     """
     longer = min(2.0, max(1.0, math.sqrt(FEW / kept)))
     return max(round(EPOCHS * longer), math.ceil(STEPS / math.ceil(n_rows / batch_size)))
+
+
+def usual_tries(widths: Sequence[Any], final: Sequence[Any]) -> int:
+    """Orders of the nodes to try, from the widths before and after the pruning.
+
+    Where few nodes are left in the average hidden layer, one more or less in a layer decides.
+    """
+    nodes, kept = sum(widths[1:-1]), sum(final[1:-1])
+    return TRIES if kept < nodes and kept <= NARROW * (len(widths) - 2) else 1
 
 
 def classes_per_node(widths: Sequence[Any], loss: str) -> Any:

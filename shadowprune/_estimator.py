@@ -24,6 +24,7 @@ from ._defaults import (
     usual_batch_size,
     usual_epochs,
     usual_learning_rate,
+    usual_tries,
     usual_weight_decay,
 )
 from ._folding import check_start, fold_inputs, unfold_inputs
@@ -229,7 +230,7 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         with self._progress(settings.epochs, type(self).__name__) as tick:
             network, support, history = train(
                 network, shadow, rows.x, rows.target, rows.weight, settings, rows.streams[3],
-                quantiser=rows.quantiser, score=score, progress=tick,
+                scores=rows.streams[2], quantiser=rows.quantiser, score=score, progress=tick,
             )  # fmt: skip
         outputs = self._output_scaling()
         fixed = rows.quantiser.finish(network, support[0], *outputs) if rows.quantiser else None
@@ -422,6 +423,7 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
             weight_decay=usual if decay == "auto" else float(decay),
             patience=self.n_iter_no_change if self.early_stopping else None,
             threads=workers(self.n_jobs, default=1),
+            tries=usual_tries(network.widths, final),
         )
 
     def _get_support_mask(self) -> NDArray[np.bool_]:

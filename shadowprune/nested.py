@@ -13,8 +13,8 @@ in levels, one after the other (csrc/path.c has the equations):
    nodes. What lies below is copied and makes the next level, which finds the order of its nodes anew.
 
 So few nodes are not chosen in a network of many, and counts share their weights with those close to them. The
-smaller a level, the less it costs. The last one, if it is small, begins from several orders, and soon goes on
-with the one whose smallest network has the least loss: there a node more or less in a layer matters most.
+smaller a level, the less it costs. The last one, if it is small, begins from several orders as a single run
+does, and soon goes on with the one whose smallest network has the least loss.
 
 The first level learns from the labels, the levels below half from these, half from what the whole network
 says in the end. While gates are soft, the later passes of a step learn half from the first.
@@ -33,10 +33,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
-from ._defaults import FLATTEST, WeightDecay, classes_per_node
+from ._defaults import FLATTEST, TRIES, WeightDecay, classes_per_node
 from .network import Network
 from .shadow import Group, ShadowNetwork
-from .training import F32, History, Settings, new_trainer, run_steps
+from .training import F32, History, Settings, apart, new_trainer, run_steps
 
 Order = NDArray[np.int32]
 
@@ -51,8 +51,6 @@ FEW = 0.2  # part of all nodes up to which a level has few
 SOFT = 2 / 15  # soft epochs of the whole network and of the last level, as part of the epochs of the whole
 SOFT_BELOW = 1 / 15  # soft epochs of each other level, as part of its own
 FALL = 0.6  # part of its soft epochs in which the smallest budget of the whole network falls
-TRIES = 3  # orders that the last level begins from, if it has few nodes
-APART = 2.0  # normal deviates added to the scores of all but the first: far more than these differ by then
 TRIAL = 1 / 15  # part of the epochs of the whole until one is chosen
 LARGE = 0.35  # of the nodes: while the smallest budget is larger, one drawn above it says the same
 WARM = 0.5  # temperature at which a level below begins, of that of the whole network
@@ -369,7 +367,7 @@ class _Level:
         group = ShadowNetwork(network, stages[-1].low, random_state=scores).groups[0]
         return cls(network, group, stages, settings, n_rows, rate)
 
-    def below(self, apart: np.random.Generator | None = None) -> _Level:
+    def below(self, order: np.random.Generator | None = None) -> _Level:
         """The counts that this level leaves, from where its order was fixed, or from nearly any order."""
         above, n_inputs = self.fixed, self.network.widths[0]
         keep = np.concatenate(above.keep(self.low))
@@ -377,8 +375,8 @@ class _Level:
         network = above.at(self.low)
         group = ShadowNetwork(network, self.smallest, random_state=0).groups[0]
         group.scores[:] = self.scores[hidden]
-        if apart:
-            group.scores += APART * apart.standard_normal(len(group.scores))
+        if order:
+            group.scores += apart(group.layer, order)
         made = _Level(network, group, self.stages[1:], self.settings, self.n_rows, self.rate)
         made.nodes = np.flatnonzero(hidden)
         to_gain, to_shift = above.correction(self.low)

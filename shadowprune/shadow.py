@@ -191,6 +191,11 @@ class ShadowNetwork:
         """Whether every covered node stays, so that there is nothing to train."""
         return all(group.constraint.trivial for group in self.groups)
 
+    @property
+    def may_shrink(self) -> bool:
+        """Whether nodes whose gates have closed may leave the computation, under every budget."""
+        return self.method == "shadow" and all(group.constraint.may_shrink for group in self.groups)
+
     def open_widths(self, progress: ArrayLike) -> list[Any]:
         """Widths of all layers, were every covered one cut alike.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from collections.abc import Callable
@@ -16,11 +17,13 @@ from ._defaults import WeightDecay
 from .fixedpoint import FixedNetwork
 from .network import Network
 from .qat import Quantiser
-from .shadow import STAGE, Group, ShadowNetwork, stage_of
+from .shadow import RAMP, STAGE, Group, ShadowNetwork, stage_of
 
 F32 = NDArray[np.float32]
 
 WARMUP = 0.03  # part of the training over which the learning rate rises
+APART = 1.2  # normal deviates added to the scores of all orders but the first: more than most differ by
+HALVED, CHOSEN = 0.45, 0.65  # parts of the training at which half of the orders go, and all but one
 
 
 @dataclass
@@ -68,6 +71,7 @@ class Settings:
     optimizer: str = "adam"
     patience: int | None = None  # epochs without a better validation score, after the hard finish
     threads: int = 1  # inside each step
+    tries: int = 1  # orders of the nodes to go on with once the budget is reached
 
 
 def learning_rates(peak: float, steps: NDArray[Any], n_steps: int) -> F32:
@@ -123,11 +127,16 @@ def train(
     settings: Settings,
     rng: np.random.Generator,
     *,
+    scores: np.random.Generator | None = None,
     quantiser: Quantiser | None = None,
     score: Callable[[Network | FixedNetwork, NDArray[np.bool_]], float] | None = None,
     progress: Callable[[History], None] | None = None,
 ) -> tuple[Network, list[NDArray[np.bool_]], History]:
     """Train network and shadow in one run and take the dead nodes off on the way.
+
+    With `settings.tries` the training goes on from where the budget is reached with as many orders of the
+    nodes. Half of them, those of larger loss, go after half of the soft epochs that are left, all but one
+    soon after the hard finish.
 
     Parameters
     ----------
@@ -142,11 +151,13 @@ def train(
     settings : Settings
     rng : numpy.random.Generator
         Order of the rows.
+    scores : numpy.random.Generator, optional
+        Orders of the nodes to try.
     quantiser : Quantiser, optional
         Fixed point from the hard finish on, or from where it would be; its types are then chosen.
     score : callable, optional
         Score of a network and the mask of its inputs, for early stopping: the best network since the
-        hard finish is returned.
+        hard finish, or since one order is left, is returned.
     progress : callable, optional
         Called with the history so far after every epoch.
 
@@ -163,16 +174,24 @@ def train(
     ValueError
         If the training diverges.
     """
-    run = _Run(network, shadow, x, target, weight, settings, quantiser)
+    runs = [_Run(network, shadow, x, target, weight, settings, quantiser)]
+    may_try = runs[0].shadow is not None and runs[0].shadow.may_shrink
     best: tuple[float, Network | None] = (-math.inf, None)
     waited = 0
     epoch = 0
     try:
         for epoch in range(settings.epochs):
-            run.epoch(epoch, rng.permutation(len(x)).astype(np.int32))
-            if score and not run.first_stage:
+            n_orders = _n_orders(epoch, settings) if may_try else 1
+            if scores and n_orders > len(runs):
+                runs += [runs[0].reordered(scores) for _ in range(1, n_orders)]
+            runs = _best(runs, n_orders)
+            order = rng.permutation(len(x)).astype(np.int32)
+            for run in runs:
+                run.epoch(epoch, order)
+            run = runs[0]
+            if score and len(runs) == 1 and not run.first_stage:
                 current = run.network()
-                seen = quantiser.fixed(current) if quantiser else current
+                seen = run.quantiser.fixed(current) if run.quantiser else current
                 run.history.validation_score.append(score(seen, run.support[0]))
                 waited += 1
                 if run.history.validation_score[-1] > best[0]:
@@ -188,9 +207,33 @@ def train(
             RuntimeWarning,
             stacklevel=4,  # the line that called fit, prune or retrain
         )
+    (run,) = _best(runs, 1)
     run.end_first_stage()
+    if shadow is not None and run.shadow is not None:
+        shadow.groups = run.shadow.groups
+    if quantiser is not None and run.quantiser is not None:
+        quantiser.types = run.quantiser.types
     run.history.support = list(run.support)
     return best[1] or run.network(), run.support, run.history
+
+
+def _n_orders(epoch: int, settings: Settings) -> int:
+    """Orders of the nodes that are trained in an epoch."""
+    n = settings.epochs
+    chosen = max(round(CHOSEN * n), math.ceil(STAGE * n) + 1)  # after an epoch of hard gates
+    if not round(RAMP * STAGE * n) <= epoch < chosen:
+        return 1
+    return settings.tries if epoch < round(HALVED * n) else math.ceil(settings.tries / 2)
+
+
+def apart(layer: NDArray[np.int32], order: np.random.Generator) -> NDArray[np.float64]:
+    """What, added to the scores, gives hidden nodes of these layers nearly any order."""
+    return APART * order.standard_normal(len(layer)) * (layer > 0)
+
+
+def _best(runs: list[_Run], n: int) -> list[_Run]:
+    """Those of least loss in their last epoch."""
+    return sorted(runs, key=lambda run: run.history.loss[-1:])[:n]
 
 
 class _Run:
@@ -218,6 +261,23 @@ class _Run:
         if self.shadow:
             groups = [(g.index, g.scores, g.constraint.kernel, g.rate) for g in self.shadow.groups]
             self.trainer.set_shadow(groups, self.shadow.family, self.shadow.method)
+
+    def reordered(self, order: np.random.Generator) -> _Run:
+        """A run that goes on from here with nearly any order of the hidden nodes."""
+        other = copy.copy(self)
+        other.history, other.quantiser = copy.deepcopy(self.history), copy.copy(self.quantiser)
+        other.shadow = shadow = copy.deepcopy(self.shadow)
+        other.trainer = self.trainer.reduced(np.ones(self.active.sum(), np.bool_))
+        if shadow is None:
+            return other
+        place = np.cumsum(self.active, dtype=np.int32) - 1
+        groups = []
+        for group, score in zip(shadow.groups, self.trainer.get_shadow(), strict=True):
+            here = self.active[group.index]
+            moved = score + apart(group.layer[here], order)
+            groups.append((place[group.index[here]], moved, None, group.rate))
+        other.trainer.set_shadow(groups, shadow.family, shadow.method)
+        return other
 
     def network(self) -> Network:
         """The network as it stands."""

@@ -1,0 +1,213 @@
+"""Where few nodes are left several orders of them are begun, and the best is gone on with."""
+
+import math
+
+import numpy as np
+import pytest
+from core_cases import bits
+from sklearn.datasets import load_digits, make_classification, make_friedman1
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import train_test_split
+
+import shadowprune as sp
+from shadowprune import _defaults, training
+from shadowprune.training import Settings
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return make_classification(600, 8, n_informative=5, random_state=1)
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """Every run of a training in the order in which they begin, and which were kept when."""
+    runs, kept = [], []
+    make, best = training._Run.reordered, training._best
+
+    def made(self, order):
+        runs.extend([self] * (not runs))
+        runs.append(make(self, order))
+        return runs[-1]
+
+    def chosen(given, n):
+        found = best(given, n)
+        if n < len(given):
+            kept.append((list(given), found))
+        return found
+
+    monkeypatch.setattr(training._Run, "reordered", made)
+    monkeypatch.setattr(training, "_best", chosen)
+    return runs, kept
+
+
+@pytest.mark.parametrize(
+    ("widths", "final", "tries"),
+    [
+        ([40, 64, 64, 64, 64, 1], [40, 5, 5, 5, 5, 1], 8), ([40, 64, 64, 64, 64, 1], [40, 5, 5, 5, 6, 1], 1),
+        ([40, 64, 64, 1], [40, 9.0, 1.0, 1], 8), ([40, 3, 3, 1], [40, 3, 3, 1], 1),
+        ([40, 3, 3, 1], [10, 3, 3, 1], 1), ([40, 3, 3, 1], [40, 3, 2, 1], 8), ([40, 1], [3, 1], 1),
+    ],
+)  # fmt: skip
+def test_orders_are_tried_where_five_nodes_of_a_layer_or_fewer_are_left(widths, final, tries):
+    assert _defaults.usual_tries(widths, final) == tries
+
+
+def test_from_where_the_budget_is_reached_until_after_the_hard_finish():
+    """Of 30 epochs nine pass before, 4.5 with all orders; twelve of 20 are soft, then one more."""
+
+    def orders(epochs, tries=8):
+        settings = Settings("", epochs, 1, 0.0, 0.0, tries=tries)
+        return [training._n_orders(epoch, settings) for epoch in range(epochs)]
+
+    assert orders(30) == [1] * 9 + [8] * 5 + [4] * 6 + [1] * 10
+    assert orders(20) == [1] * 6 + [8] * 3 + [4] * 4 + [1] * 7
+    assert orders(20, 3) == [1] * 6 + [3] * 3 + [2] * 4 + [1] * 7
+    assert orders(20, 1) == [1] * 20
+    for epochs in range(1, 200):
+        hard = max(1, math.floor(0.6 * epochs + 1e-9))  # the first epoch that ends without a shadow
+        assert orders(epochs)[hard:] == sorted(orders(epochs)[hard:], reverse=True)
+        assert epochs < 5 or orders(epochs)[-1] == 1
+        assert max(orders(epochs)) == 8 or epochs in (1, 2, 3, 5)  # half way to the finish at once
+
+
+def test_the_orders_of_least_loss_are_gone_on_with(rows, seen):
+    clf = sp.ShadowClassifier((16, 16), n_nodes=5, max_iter=20, random_state=0).fit(*rows)
+    runs, kept = seen
+    assert len(runs) == 8
+    (all_of_them, half), (of_half, last) = kept
+    assert set(all_of_them) == set(runs)
+    assert set(of_half) == set(half)
+    for given, left, epochs in ((all_of_them, half, 9), (of_half, last, 13)):
+        losses = [run.history.loss[epochs - 1] for run in given]
+        assert left == [given[i] for i in np.argsort(losses, kind="stable")][: len(left)]
+    assert [len(half), len(last)] == [4, 1]
+    assert clf.history_ is last[0].history
+    assert len(clf.history_.loss) == len(clf.history_.gates) + 8 == 20
+    for mine, theirs in zip(clf.support_, last[0].support, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    assert clf.n_nodes_ == sum(mask.sum() for mask in clf.support_[1:]) == 5
+
+
+def test_a_new_order_moves_hidden_scores_only(rows, monkeypatch):
+    """By 1.2 normal deviates; weights and moments are those of the run it comes from, which stays."""
+    made = []
+    make = training._Run.reordered
+
+    def reordered(self, order):
+        rng = np.random.default_rng(7)
+        before = self.trainer.get_shadow(), self.trainer.get_state()
+        other = make(self, rng)
+        made.append((self, before, other.trainer.get_shadow(), other.trainer.get_state()))
+        assert bits(*self.trainer.get_shadow()) == bits(*before[0])
+        return other
+
+    monkeypatch.setattr(training._Run, "reordered", reordered)
+    clf = sp.ShadowClassifier((16, 16), n_nodes=5, n_inputs=4, max_iter=10, random_state=0).fit(*rows)
+    assert clf.network_.widths[0] == 4
+    assert len(made) == 7
+    run, (scores, state), moved, same = made[0]
+    assert bits(*same[:3]) == bits(*state[:3])
+    assert same[3] == state[3]
+    sizes = [len(one) for one in scores]
+    assert sum(sizes) < 8 + 32  # closed nodes have left by then
+    rng = np.random.default_rng(7)
+    for group, before, after in zip(run.shadow.groups, scores, moved, strict=True):
+        drawn = 1.2 * rng.standard_normal(len(before))
+        np.testing.assert_allclose(after - before, drawn * bool(group.layer.any()), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"n_nodes": 11}, {"n_nodes": 5, "method": "straight-through"}, {"n_nodes": 5, "method": "taylor"},
+        {"budget": sp.Budget(multiplications=60)}, {"budget": sp.Budget(nodes=4, multiple=2)},
+        {"budget": sp.Budget(nodes=5, max_nodes=4)}, {"n_nodes": None}, {"n_nodes": None, "n_inputs": 4},
+    ],
+)  # fmt: skip
+def test_no_other_orders(rows, seen, options):
+    """Many nodes, none lost, other methods, and budgets under which nodes do not leave before the finish."""
+    sp.ShadowClassifier((16, 16), max_iter=6, random_state=0, **options).fit(*rows)
+    assert seen == ([], [])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"n_nodes": 10}, {"budget": sp.Budget(per_layer=(3, 2))}, {"n_nodes": 5, "n_inputs": 4},
+        {"n_nodes": 5, "precision": "auto:8"}, {"n_nodes": 5, "early_stopping": True},
+        {"n_nodes": 5, "max_iter": 1}, {"n_nodes": 5, "max_iter": 2}, {"n_nodes": 5, "alpha": 0.1},
+    ],
+)  # fmt: skip
+def test_the_same_bits_again_and_for_any_number_of_threads(rows, seen, options):
+    made = [
+        sp.ShadowClassifier((16, 16), random_state=3, n_jobs=n, **{"max_iter": 8} | options).fit(*rows)
+        for n in (1, 1, 3)
+    ]
+    tries = 8 if options.get("max_iter", 8) > 2 else 4
+    assert len(seen[0]) == 1 + 3 * (tries - 1)
+    outputs = [clf.decision_function(rows[0]) for clf in made]
+    assert bits(outputs[0]) == bits(outputs[1]) == bits(outputs[2])
+    (report, *_), support = made[0].budget_report_, made[0].support_
+    assert report.used == report.asked
+    assert made[0].n_nodes_ == sum(mask.sum() for mask in support[1:])
+
+
+def test_fixed_point_takes_the_types_of_the_order_gone_on_with(rows, seen):
+    """Whose weights then lie on their grids: the two networks agree."""
+    clf = sp.ShadowClassifier((16, 16), n_nodes=5, max_iter=20, precision="auto:6", random_state=1).fit(*rows)
+    (*_, (_, (last,))) = seen[1]
+    types = [(layer.weight_type.width, layer.weight_type.integer) for layer in clf.fixed_network_.layers]
+    assert types == [(one.weight.width, one.weight.integer) for one in last.quantiser.types]
+    for layer, weights in zip(clf.fixed_network_.layers[1:], clf.network_.weights[1:], strict=True):
+        np.testing.assert_array_equal(layer.weights, weights)
+
+
+def test_early_stopping_begins_with_the_last_order(rows, monkeypatch):
+    clf = sp.ShadowClassifier(
+        (16, 16), n_nodes=5, max_iter=20, early_stopping=True, n_iter_no_change=20, random_state=0
+    ).fit(*rows)
+    assert len(clf.history_.validation_score) == 7
+    assert len(clf.history_.loss) == 20
+
+
+def test_interrupted_among_several_orders(rows, monkeypatch):
+    """The count is kept, and the order that was best when last compared."""
+    epoch, done = training._Run.epoch, []
+
+    def interrupted(self, number, order):
+        done.append(self)
+        if len(done) == 6 + 8 * 3 + 2:
+            raise KeyboardInterrupt
+        return epoch(self, number, order)
+
+    monkeypatch.setattr(training._Run, "epoch", interrupted)
+    clf = sp.ShadowClassifier((16, 16), n_nodes=5, max_iter=20, random_state=0)
+    with pytest.warns(RuntimeWarning, match="interrupted in epoch 10 of 20"):
+        clf.fit(*rows)
+    assert clf.n_nodes_ == 5
+    assert np.isfinite(clf.decision_function(rows[0])).all()
+
+
+@pytest.mark.parametrize("kind", ["digits", "regression"])
+def test_several_orders_find_better_networks(kind, monkeypatch):
+    """Mean over seeds of what scikit-learn measures on rows not trained on, beside a single order."""
+    if kind == "digits":
+        X, y = load_digits(return_X_y=True)
+        estimator, better = sp.ShadowClassifier((64, 64), n_nodes=6, max_iter=60), 0.005
+    else:
+        X, y = make_friedman1(4000, noise=1.0, random_state=0)
+        estimator, better = sp.ShadowRegressor((64, 64, 64), n_nodes=9, max_iter=40), 0.005
+    scores = {}
+    for tries in (1, 8):
+        monkeypatch.setattr(_defaults, "TRIES", tries)
+        for seed in range(6):
+            train, test, wanted, truth = train_test_split(X, y, test_size=0.5, random_state=seed)
+            fitted = estimator.set_params(random_state=seed).fit(train, wanted)
+            found = (
+                roc_auc_score(truth, fitted.predict_proba(test), multi_class="ovr")
+                if kind == "digits"
+                else fitted.score(test, truth)
+            )
+            scores.setdefault(tries, []).append(found)
+    assert np.mean(scores[8]) > np.mean(scores[1]) + better
