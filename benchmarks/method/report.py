@@ -27,8 +27,8 @@ FOLDER, PAGE, PLOT = "method", "method.md", "method.png"
 
 OURS = "shadow default"
 OWN = (
-    "shadow default", "shadow", "straight-through", "taylor in one run", "layout retrained", "path",
-    "shadow default own epochs", "path own epochs",
+    "shadow default", "shadow one order", "shadow", "straight-through", "taylor in one run",
+    "layout retrained", "path", "shadow default own epochs", "path own epochs",
 )  # fmt: skip
 TITLES = {
     "jets": "Embedded jets",
@@ -207,7 +207,7 @@ def page(documents: Documents) -> str:
         lines += [f"## {TITLES[sample]}", "", ABOUT[sample], ""]
         lines += [f"{_name(found)}, by hidden nodes:", "", *main_table(found)]
         lines += [f"*{OURS}* minus the other, seed by seed:", "", *difference_table(found)]
-        for ours in (OURS, "path"):
+        for ours in (OURS, "shadow one order", "path"):
             if ours in found.methods:
                 lines += verdict(found, ours)
         if found.column == "auc":
