@@ -356,7 +356,7 @@ def test_the_last_level_goes_on_with_the_best_of_its_orders(rows, monkeypatch, e
     assert when < kept[-1].n_steps or epochs == 2
     above = kept[-2]
     moved = above.below(np.random.default_rng(0)).group.scores - above.below().group.scores
-    np.testing.assert_allclose(moved, 2 * np.random.default_rng(0).standard_normal(len(moved)))
+    np.testing.assert_allclose(moved, 1.2 * np.random.default_rng(0).standard_normal(len(moved)))
 
 
 def test_history_has_every_epoch(rows):
@@ -432,10 +432,10 @@ def test_what_the_levels_of_256_nodes_do_when():
         (74, 44, 8, 15, 1),
         (44, 26, 10, 16, 1),
         (26, 18, 12, 16, 1),
-        (18, 12, 14, 16, 3),
+        (18, 12, 14, 16, 8),
     ]
     last = nested._stages(20, 3, lambda kept: 30)[-1]
-    assert (last.top, last.tries) == (4, 3)  # just few
+    assert (last.top, last.tries) == (4, 8)  # just few
 
 
 def test_ranks_have_the_best_of_every_layer_first():
