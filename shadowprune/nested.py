@@ -46,8 +46,7 @@ KNOT = 1.5  # corrections stand at node counts no further apart than this, as a 
 WHOLE = 0.75  # part of the epochs for the whole network
 LENGTH_SECOND = 0.6  # part of its own for the second level, of 80 to 48 % of the nodes
 LENGTH = 0.5  # the same for each level below it
-LENGTH_FEW = 0.55  # and for a level of few nodes, which costs little
-FEW = 0.2  # part of all nodes up to which a level has few
+FEW = 0.2  # part of all nodes up to which a level has few: it costs little, and trains for all of them
 SOFT = 2 / 15  # soft epochs of the whole network and of the last level, as part of the epochs of the whole
 SOFT_BELOW = 1 / 15  # soft epochs of each other level, as part of its own
 FALL = 0.6  # part of its soft epochs in which the smallest budget of the whole network falls
@@ -258,7 +257,7 @@ def _counts(n: int, smallest: int) -> list[int]:
 
 
 def _stages(n: int, smallest: int, epochs: Callable[[float], int]) -> list[_Stage]:
-    """All levels; no network sees more epochs than the smallest of its level takes by itself."""
+    """All levels. But those of few nodes no network sees more epochs than the smallest of its level alone."""
     whole = epochs(1.0)
     counts = _counts(n, smallest)
     stages = [_Stage(n, counts[1], 0, max(1, round(WHOLE * whole)), SOFT * whole)]
@@ -266,8 +265,10 @@ def _stages(n: int, smallest: int, epochs: Callable[[float], int]) -> list[_Stag
         begin, most = stages[-1].next_begin, epochs(low / n)
         if begin >= most:
             break
-        part = LENGTH_SECOND if len(stages) == 1 else LENGTH_FEW if top <= FEW * n else LENGTH
-        length = min(max(1, round(part * most)), most - begin)
+        length = most
+        if top > FEW * n:
+            part = LENGTH_SECOND if len(stages) == 1 else LENGTH
+            length = min(max(1, round(part * most)), most - begin)
         stages.append(_Stage(top, low, begin, length, SOFT_BELOW * most))
     last = replace(stages.pop(), low=smallest)
     if stages:
