@@ -59,7 +59,7 @@ def usual_tries(widths: Sequence[Any], final: Sequence[Any]) -> int:
 
     Where few nodes are left in the average hidden layer, one more or less in a layer decides.
     """
-    nodes, kept = sum(widths[1:-1]), sum(final[1:-1])
+    nodes, kept = sum(widths[1:-1]), round(float(sum(final[1:-1])), 6)  # the sum of parts of layers
     return TRIES if kept < nodes and kept <= NARROW * (len(widths) - 2) else 1
 
 

@@ -22,7 +22,7 @@ PARAMETERS = """hidden_layer_sizes : int or sequence of int, default=(64, 64, 64
         Hidden nodes to keep: an int is the exact number, a float the fraction (rounded down) of the
         nodes in the covered layers. None trains without shadow.
         Where five nodes or fewer are left in the average hidden layer, eight orders of them are tried, which
-        takes about twice the time; see `ShadowNetwork`.
+        takes about twice the time; see `ShadowNetwork`. So it is for counts in `budget`, and in `prune`.
     n_inputs : int, float or None, default=None
         Input features to keep, in the same way. None keeps all.
     prune_layers : sequence of int, optional
@@ -54,8 +54,9 @@ PARAMETERS = """hidden_layer_sizes : int or sequence of int, default=(64, 64, 64
         Epochs. "auto" is 30, up to 60 where less than .3 of the nodes are kept, or as many as make 3,000
         steps.
     early_stopping : bool, default=False
-        Hold rows back, return the best network since the hard finish by its score on them, and stop
-        when that has not improved for `n_iter_no_change` epochs.
+        Hold rows back, return the best network since the hard finish (since one order of the nodes is left,
+        where several are tried) by its score on them, and stop when that has not improved for
+        `n_iter_no_change` epochs.
     validation_fraction : float, default=0.1
         Part of the rows held back for early stopping.
     n_iter_no_change : int, default=10

@@ -368,7 +368,7 @@ class _Level:
         group = ShadowNetwork(network, stages[-1].low, random_state=scores).groups[0]
         return cls(network, group, stages, settings, n_rows, rate)
 
-    def below(self, order: np.random.Generator | None = None) -> _Level:
+    def below(self, rng: np.random.Generator | None = None) -> _Level:
         """The counts that this level leaves, from where its order was fixed, or from nearly any order."""
         above, n_inputs = self.fixed, self.network.widths[0]
         keep = np.concatenate(above.keep(self.low))
@@ -376,8 +376,8 @@ class _Level:
         network = above.at(self.low)
         group = ShadowNetwork(network, self.smallest, random_state=0).groups[0]
         group.scores[:] = self.scores[hidden]
-        if order:
-            group.scores += apart(group.layer, order)
+        if rng:
+            group.scores += apart(group.layer, rng)
         made = _Level(network, group, self.stages[1:], self.settings, self.n_rows, self.rate)
         made.nodes = np.flatnonzero(hidden)
         to_gain, to_shift = above.correction(self.low)

@@ -69,7 +69,7 @@ class Settings:
     learning_rate: float
     weight_decay: float | WeightDecay  # a number, or what it is at the live size of the network
     optimizer: str = "adam"
-    patience: int | None = None  # epochs without a better validation score, after the hard finish
+    patience: int | None = None  # epochs without a better validation score, once one order is left
     threads: int = 1  # inside each step
     tries: int = 1  # orders of the nodes to go on with once the budget is reached
 
@@ -134,9 +134,9 @@ def train(
 ) -> tuple[Network, list[NDArray[np.bool_]], History]:
     """Train network and shadow in one run and take the dead nodes off on the way.
 
-    With `settings.tries` the training goes on from where the budget is reached with as many orders of the
-    nodes. Half of them, those of larger loss, go after half of the soft epochs that are left, all but one
-    soon after the hard finish.
+    With `settings.tries`, and `scores`, the training goes on from where the budget is reached with as many
+    orders of the nodes, if those whose gates have closed may leave the computation. Half of the orders, those
+    of larger loss, go after half of the soft epochs that are left, all but one soon after the hard finish.
 
     Parameters
     ----------
@@ -181,10 +181,11 @@ def train(
     epoch = 0
     try:
         for epoch in range(settings.epochs):
-            n_orders = _n_orders(epoch, settings) if may_try else 1
-            if scores and n_orders > len(runs):
+            n_orders = _n_orders(epoch, settings)
+            if scores and may_try and runs[0].soft and n_orders > len(runs):
                 runs += [runs[0].reordered(scores) for _ in range(1, n_orders)]
-            runs = _best(runs, n_orders)
+            elif n_orders < len(runs):
+                runs = _best(runs, n_orders)
             order = rng.permutation(len(x)).astype(np.int32)
             for run in runs:
                 run.epoch(epoch, order)
@@ -207,7 +208,7 @@ def train(
             RuntimeWarning,
             stacklevel=4,  # the line that called fit, prune or retrain
         )
-    (run,) = _best(runs, 1)
+    run = runs[0]  # after a Ctrl-C among several that which was best when they were compared
     run.end_first_stage()
     if shadow is not None and run.shadow is not None:
         shadow.groups = run.shadow.groups
@@ -218,22 +219,22 @@ def train(
 
 
 def _n_orders(epoch: int, settings: Settings) -> int:
-    """Orders of the nodes that are trained in an epoch."""
+    """Orders of the nodes that are trained in an epoch; one in the last."""
     n = settings.epochs
-    chosen = max(round(CHOSEN * n), math.ceil(STAGE * n) + 1)  # after an epoch of hard gates
+    chosen = min(max(round(CHOSEN * n), math.ceil(STAGE * n) + 1), n - 1)  # after an epoch of hard gates
     if not round(RAMP * STAGE * n) <= epoch < chosen:
         return 1
     return settings.tries if epoch < round(HALVED * n) else math.ceil(settings.tries / 2)
 
 
-def apart(layer: NDArray[np.int32], order: np.random.Generator) -> NDArray[np.float64]:
-    """What, added to the scores, gives hidden nodes of these layers nearly any order."""
-    return APART * order.standard_normal(len(layer)) * (layer > 0)
+def apart(layer: NDArray[np.int32], rng: np.random.Generator) -> NDArray[np.float64]:
+    """What gives nodes of these layers nearly any order, added to their scores; nothing for inputs."""
+    return APART * rng.standard_normal(len(layer)) * (layer > 0)
 
 
 def _best(runs: list[_Run], n: int) -> list[_Run]:
-    """Those of least loss in their last epoch."""
-    return sorted(runs, key=lambda run: run.history.loss[-1:])[:n]
+    """The n of least loss in their last epoch, the best first."""
+    return sorted(runs, key=lambda run: run.history.loss[-1])[:n]
 
 
 class _Run:
@@ -262,19 +263,23 @@ class _Run:
             groups = [(g.index, g.scores, g.constraint.kernel, g.rate) for g in self.shadow.groups]
             self.trainer.set_shadow(groups, self.shadow.family, self.shadow.method)
 
-    def reordered(self, order: np.random.Generator) -> _Run:
-        """A run that goes on from here with nearly any order of the hidden nodes."""
+    def reordered(self, rng: np.random.Generator) -> _Run:
+        """A run that goes on from here with nearly any order of the hidden nodes.
+
+        Weights and moments are those of this run; the optimiser of the scores begins anew.
+        """
         other = copy.copy(self)
         other.history, other.quantiser = copy.deepcopy(self.history), copy.copy(self.quantiser)
-        other.shadow = shadow = copy.deepcopy(self.shadow)
+        other.shadow = shadow = copy.copy(self.shadow)
         other.trainer = self.trainer.reduced(np.ones(self.active.sum(), np.bool_))
         if shadow is None:
             return other
+        shadow.groups = copy.deepcopy(shadow.groups)
         place = np.cumsum(self.active, dtype=np.int32) - 1
         groups = []
         for group, score in zip(shadow.groups, self.trainer.get_shadow(), strict=True):
             here = self.active[group.index]
-            moved = score + apart(group.layer[here], order)
+            moved = score + apart(group.layer[here], rng)
             groups.append((place[group.index[here]], moved, None, group.rate))
         other.trainer.set_shadow(groups, shadow.family, shadow.method)
         return other

@@ -11,7 +11,8 @@ from sklearn.model_selection import train_test_split
 
 import shadowprune as sp
 from shadowprune import _defaults, training
-from shadowprune.training import Settings
+from shadowprune.qat import Quantiser
+from shadowprune.training import History, Settings
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +54,15 @@ def test_orders_are_tried_where_five_nodes_of_a_layer_or_fewer_are_left(widths, 
     assert _defaults.usual_tries(widths, final) == tries
 
 
+def test_layers_cut_alike_add_up_to_the_count():
+    """But for rounding."""
+    for hidden, n_nodes in (((147,), 5), ((120, 121, 28, 20), 20)):
+        net = sp.Network([4, *hidden, 1])
+        final = sp.ShadowNetwork(net, n_nodes).open_widths(1.0)
+        assert sum(final[1:-1]) != n_nodes
+        assert _defaults.usual_tries(net.widths, final) == 8
+
+
 def test_from_where_the_budget_is_reached_until_after_the_hard_finish():
     """Of 30 epochs nine pass before, 4.5 with all orders; twelve of 20 are soft, then one more."""
 
@@ -64,11 +74,12 @@ def test_from_where_the_budget_is_reached_until_after_the_hard_finish():
     assert orders(20) == [1] * 6 + [8] * 3 + [4] * 4 + [1] * 7
     assert orders(20, 3) == [1] * 6 + [3] * 3 + [2] * 4 + [1] * 7
     assert orders(20, 1) == [1] * 20
-    for epochs in range(1, 200):
-        hard = max(1, math.floor(0.6 * epochs + 1e-9))  # the first epoch that ends without a shadow
-        assert orders(epochs)[hard:] == sorted(orders(epochs)[hard:], reverse=True)
-        assert epochs < 5 or orders(epochs)[-1] == 1
-        assert max(orders(epochs)) == 8 or epochs in (1, 2, 3, 5)  # half way to the finish at once
+    assert orders(7) == [1, 1, 8, 4, 4, 4, 1]  # the finish falls into the fifth
+    assert [orders(epochs) for epochs in (1, 2, 3)] == [[1], [1, 1], [1, 4, 1]]
+    for epochs in range(4, 200):
+        assert orders(epochs)[-1] == 1
+        assert orders(epochs)[math.ceil(0.6 * epochs - 1e-9) - 1] == 4  # that of the finish
+        assert max(orders(epochs)) == 8 or epochs == 5
 
 
 def test_the_orders_of_least_loss_are_gone_on_with(rows, seen):
@@ -136,7 +147,7 @@ def test_no_other_orders(rows, seen, options):
     [
         {"n_nodes": 10}, {"budget": sp.Budget(per_layer=(3, 2))}, {"n_nodes": 5, "n_inputs": 4},
         {"n_nodes": 5, "precision": "auto:8"}, {"n_nodes": 5, "early_stopping": True},
-        {"n_nodes": 5, "max_iter": 1}, {"n_nodes": 5, "max_iter": 2}, {"n_nodes": 5, "alpha": 0.1},
+        {"n_nodes": 5, "max_iter": 3}, {"n_nodes": 5, "alpha": 0.1},
     ],
 )  # fmt: skip
 def test_the_same_bits_again_and_for_any_number_of_threads(rows, seen, options):
@@ -144,8 +155,7 @@ def test_the_same_bits_again_and_for_any_number_of_threads(rows, seen, options):
         sp.ShadowClassifier((16, 16), random_state=3, n_jobs=n, **{"max_iter": 8} | options).fit(*rows)
         for n in (1, 1, 3)
     ]
-    tries = 8 if options.get("max_iter", 8) > 2 else 4
-    assert len(seen[0]) == 1 + 3 * (tries - 1)
+    assert len(seen[0]) == 1 + 3 * ((4 if options.get("max_iter") == 3 else 8) - 1)
     outputs = [clf.decision_function(rows[0]) for clf in made]
     assert bits(outputs[0]) == bits(outputs[1]) == bits(outputs[2])
     (report, *_), support = made[0].budget_report_, made[0].support_
@@ -153,14 +163,107 @@ def test_the_same_bits_again_and_for_any_number_of_threads(rows, seen, options):
     assert made[0].n_nodes_ == sum(mask.sum() for mask in support[1:])
 
 
-def test_fixed_point_takes_the_types_of_the_order_gone_on_with(rows, seen):
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_fixed_point_takes_the_types_of_the_order_gone_on_with(rows, seen, monkeypatch, early_stopping):
     """Whose weights then lie on their grids: the two networks agree."""
-    clf = sp.ShadowClassifier((16, 16), n_nodes=5, max_iter=20, precision="auto:6", random_state=1).fit(*rows)
-    (*_, (_, (last,))) = seen[1]
-    types = [(layer.weight_type.width, layer.weight_type.integer) for layer in clf.fixed_network_.layers]
-    assert types == [(one.weight.width, one.weight.integer) for one in last.quantiser.types]
-    for layer, weights in zip(clf.fixed_network_.layers[1:], clf.network_.weights[1:], strict=True):
-        np.testing.assert_array_equal(layer.weights, weights)
+    types, choose, differed = {}, Quantiser.choose, 0
+
+    def chosen(self, network, x):
+        grids = choose(self, network, x)
+        types[id(self)] = self.types
+        return grids
+
+    monkeypatch.setattr(Quantiser, "choose", chosen)
+    for seed in range(4):
+        types.clear()
+        clf = sp.ShadowClassifier(
+            (16, 16), n_nodes=5, max_iter=20, precision="auto:6", early_stopping=early_stopping,
+            random_state=seed,
+        ).fit(*rows)  # fmt: skip
+        (*_, (_, (last,))) = seen[1]
+        wanted = [(one.weight.width, one.weight.integer) for one in types[id(last.quantiser)]]
+        found = [(layer.weight_type.width, layer.weight_type.integer) for layer in clf.fixed_network_.layers]
+        assert found == wanted
+        differed += any(one != types[id(last.quantiser)] for one in types.values())
+        for layer, weights in zip(clf.fixed_network_.layers[1:], clf.network_.weights[1:], strict=True):
+            np.testing.assert_array_equal(layer.weights, weights)
+    assert differed
+
+
+@pytest.mark.parametrize("n_rows", [20, 65, 600])
+@pytest.mark.parametrize("max_iter", range(1, 7))
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_few_epochs_of_few_batches(rows, n_rows, max_iter, early_stopping):
+    """The hard finish may come before the epoch in which orders would begin."""
+    X, y = rows[0][:n_rows], rows[1][:n_rows]
+    clf = sp.ShadowClassifier(
+        (16, 16), n_nodes=5, max_iter=max_iter, early_stopping=early_stopping, random_state=0
+    )
+    assert clf.fit(X, y).n_nodes_ == 5
+    assert len(clf.history_.loss) == max_iter
+    assert bool(clf.history_.validation_score) == early_stopping
+
+
+def test_a_warm_start_tries_orders_too(rows, seen):
+    whole = sp.ShadowClassifier((16, 16), n_nodes=None, max_iter=5, random_state=0).fit(*rows)
+    assert whole.prune(*rows, n_nodes=5, max_iter=8).n_nodes_ == 5
+    assert len(seen[0]) == 8
+
+
+def test_all_orders_take_the_rows_as_one_does(rows, monkeypatch):
+    """The same in an epoch, whatever the number of orders; progress is told once."""
+    taken, epoch = {}, training._Run.epoch
+    monkeypatch.setattr(
+        training._Run, "epoch", lambda run, n, order: taken[n].append(order) or epoch(run, n, order)
+    )
+    orders, told = [], []
+    monkeypatch.setattr(training, "History", lambda: told.append([]) or History())
+    monkeypatch.setattr(sp.ShadowClassifier, "_after_epoch", lambda self: told[-1].append(self.verbose))
+    for tries in (1, 8):
+        monkeypatch.setattr(_defaults, "TRIES", tries)
+        taken.update({n: [] for n in range(20)})
+        sp.ShadowClassifier((16, 16), n_nodes=5, max_iter=20, random_state=0).fit(*rows)
+        assert [len(taken[n]) for n in (5, 6, 9, 13)] == ([1, 8, 4, 1] if tries == 8 else [1] * 4)
+        for found in taken.values():
+            assert all(np.array_equal(one, found[0]) for one in found)
+        orders.append([found[0] for found in taken.values()])
+    np.testing.assert_array_equal(*orders)
+    assert [len(one) for one in told] == [20, 20]
+
+
+@pytest.mark.parametrize("family", ["logistic", "laplace"])
+def test_the_shadow_is_left_as_the_order_gone_on_with_has_it(rows, monkeypatch, family):
+    """Its support is what is returned; other orders solve for the gates as the first does."""
+    told, make = [], training._core.Trainer
+
+    class Spy:
+        def __init__(self, *arguments, trainer=None, **options):
+            self.trainer = trainer or make(*arguments, **options)
+
+        def __getattr__(self, name):
+            return getattr(self.trainer, name)
+
+        def reduced(self, keep):
+            return Spy(trainer=self.trainer.reduced(keep))
+
+        def set_shadow(self, groups, *how):
+            if groups:
+                told.append(([rate for *_, rate in groups], how))
+            self.trainer.set_shadow(groups, *how)
+
+    monkeypatch.setattr(training._core, "Trainer", Spy)
+    x, target = rows[0].astype(np.float32), rows[1][:, None].astype(np.float32)
+    for seed in range(3):
+        net = sp.Network([8, 16, 16, 1], random_state=seed)
+        shadow = sp.ShadowNetwork(net, 5, inputs=4, family=family, random_state=seed)
+        settings = Settings("binary_crossentropy", 10, 50, 5e-3, 0.01, tries=8)
+        rng = np.random.default_rng(seed)
+        _, support, _ = training.train(net, shadow, x, target, None, settings, rng, scores=rng)
+        for mine, theirs in zip(shadow.support(), support, strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+    assert len(told) == 3 * 8
+    assert all(one == told[0] for one in told)
+    assert told[0][1] == (family, "shadow")
 
 
 def test_early_stopping_begins_with_the_last_order(rows, monkeypatch):
@@ -177,15 +280,20 @@ def test_interrupted_among_several_orders(rows, monkeypatch):
 
     def interrupted(self, number, order):
         done.append(self)
+        if len(done) == 6 + 8 * 3 + 1:
+            leader.append(self)
         if len(done) == 6 + 8 * 3 + 2:
             raise KeyboardInterrupt
         return epoch(self, number, order)
+
+    leader = []
 
     monkeypatch.setattr(training._Run, "epoch", interrupted)
     clf = sp.ShadowClassifier((16, 16), n_nodes=5, max_iter=20, random_state=0)
     with pytest.warns(RuntimeWarning, match="interrupted in epoch 10 of 20"):
         clf.fit(*rows)
     assert clf.n_nodes_ == 5
+    assert clf.history_ is leader[0].history
     assert np.isfinite(clf.decision_function(rows[0])).all()
 
 

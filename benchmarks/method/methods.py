@@ -221,9 +221,8 @@ DEFAULTS: dict[str, Method] = {
 }
 
 _one_order = partial(shadow, one_order=True)
-RULES: dict[
-    str, Method
-] = {  # what the rules of the defaults were chosen by, before there were several orders
+# What the rules of the defaults were chosen by, with one order of the nodes.
+RULES: dict[str, Method] = {
     "decay": Method(partial(_one_order, flatter=0.0), ({"factor": (1.0, 0.5, 2.0, 4.0, 8.0)},)),
     "fall": Method(_one_order, ({"flatter": (0.0, 0.1, 0.2, 0.3)},)),
     "crowd": Method(_one_order, ({"crowded": (1.5, 1.0, 2.0)},)),
