@@ -14,7 +14,7 @@ in levels, one after the other (csrc/path.c has the equations):
 
 So few nodes are not chosen in a network of many, and counts share their weights with those close to them. The
 smaller a level, the less it costs. The last one, if it is small, begins from several orders as a single run
-does, and soon goes on with the one whose smallest network has the least loss.
+does, soon goes on with the one whose smallest network has the least loss, and trains for as long as that run.
 
 The first level learns from the labels, the levels below half from these, half from what the whole network
 says in the end. While gates are soft, the later passes of a step learn half from the first.
@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
-from ._defaults import FLATTEST, TRIES, WeightDecay, classes_per_node
+from ._defaults import FLATTEST, WeightDecay, classes_per_node
 from .network import Network
 from .shadow import Group, ShadowNetwork
 from .training import F32, History, Settings, apart, new_trainer, run_steps
@@ -46,7 +46,11 @@ KNOT = 1.5  # corrections stand at node counts no further apart than this, as a 
 WHOLE = 0.75  # part of the epochs for the whole network
 LENGTH_SECOND = 0.6  # part of its own for the second level, of 80 to 48 % of the nodes
 LENGTH = 0.5  # the same for each level below it
-FEW = 0.2  # part of all nodes up to which a level has few: it costs little, and trains for all of them
+LENGTH_FEW = (
+    0.55  # and for a level of few nodes, which costs little; the last, if it has few, has all of them
+)
+FEW = 0.2  # part of all nodes up to which a level has few
+TRIES = 3  # orders that the last level begins from, if it has few nodes
 SOFT = 2 / 15  # soft epochs of the whole network and of the last level, as part of the epochs of the whole
 SOFT_BELOW = 1 / 15  # soft epochs of each other level, as part of its own
 FALL = 0.6  # part of its soft epochs in which the smallest budget of the whole network falls
@@ -257,7 +261,7 @@ def _counts(n: int, smallest: int) -> list[int]:
 
 
 def _stages(n: int, smallest: int, epochs: Callable[[float], int]) -> list[_Stage]:
-    """All levels. But those of few nodes no network sees more epochs than the smallest of its level alone."""
+    """All levels. But in a small last one no network sees more epochs than its level's smallest alone."""
     whole = epochs(1.0)
     counts = _counts(n, smallest)
     stages = [_Stage(n, counts[1], 0, max(1, round(WHOLE * whole)), SOFT * whole)]
@@ -265,15 +269,16 @@ def _stages(n: int, smallest: int, epochs: Callable[[float], int]) -> list[_Stag
         begin, most = stages[-1].next_begin, epochs(low / n)
         if begin >= most:
             break
-        length = most
-        if top > FEW * n:
-            part = LENGTH_SECOND if len(stages) == 1 else LENGTH
-            length = min(max(1, round(part * most)), most - begin)
+        part = LENGTH_SECOND if len(stages) == 1 else LENGTH_FEW if top <= FEW * n else LENGTH
+        length = min(max(1, round(part * most)), most - begin)
         stages.append(_Stage(top, low, begin, length, SOFT_BELOW * most))
     last = replace(stages.pop(), low=smallest)
     if stages:
+        few = last.top <= FEW * n
+        if few:
+            last = replace(last, epochs=epochs(smallest / n))
         last = replace(last, soft=min(SOFT * whole, last.epochs / 2))
-        if last.top <= FEW * n:
+        if few:
             chosen = min(last.next_begin + max(1, round(TRIAL * whole)), last.begin + last.epochs)
             last = replace(last, tries=TRIES, chosen=chosen)
     return [*stages, last]

@@ -41,10 +41,10 @@ class ShadowPath(BaseEstimator):  # type: ignore[misc]
         default 5 %, but at least one per hidden layer.
     activation, alpha, batch_size, learning_rate_init, max_iter, standardize, random_state, n_jobs, verbose
         As for `ShadowClassifier`. "auto" weight decay is, for the largest network, that for its size, rising
-        from .7 to 1.3 times; for smaller ones less than a single run's. No network of more than a fifth of
-        the nodes sees more than `max_iter` epochs ("auto": than a run for so many takes); smaller ones, which
-        cost little, see as many once more after what they share with larger ones. Small networks are trained
-        on after the largest, so that the run has more epochs.
+        from .7 to 1.3 times; for smaller ones less than a single run's. Networks see no more than `max_iter`
+        epochs ("auto": than a run for few nodes takes), but the smallest, which cost little, as many once
+        more after what they share with larger ones. Small networks are trained on after the largest, so that
+        the run has more.
     validation_fraction : float, default=0.1
         Part of the rows that is not trained on but kept for `smallest`; 0 keeps none.
 
