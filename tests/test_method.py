@@ -15,7 +15,7 @@ sys.path.insert(0, str(ROOT))  # benchmarks/ is not part of the package
 
 from benchmarks.method import __main__ as command  # noqa: E402
 from benchmarks.method import dense, gates, methods, pruning, report, samples, study  # noqa: E402
-from shadowprune import Network  # noqa: E402
+from shadowprune import Network, training  # noqa: E402
 from shadowprune._defaults import WeightDecay  # noqa: E402
 from shadowprune.datasets import load_hbb  # noqa: E402
 
@@ -278,6 +278,19 @@ def test_other_rules_of_the_weight_decay(data):
     np.testing.assert_array_equal(usual, same)
     assert np.abs(many).sum() < np.abs(usual).sum()
     assert np.abs(steady).sum() < np.abs(usual).sum()
+
+
+def test_one_order_is_tried_where_the_table_says_so(data, monkeypatch):
+    """All rules were chosen so, and one row has the epochs of the others to the letter."""
+    begun, make = [], training._Run.reordered
+    monkeypatch.setattr(training._Run, "reordered", lambda run, rng: begun.append(run) or make(run, rng))
+    data = dataclasses.replace(data, epochs=8)
+    for method in (methods.METHODS["shadow one order"], *methods.RULES.values()):
+        (option, *_) = method.options([]) or [{}]
+        method.train(data, 9, 0, **option)
+    assert not begun
+    methods.METHODS["shadow default"].train(data, 9, 0)
+    assert len(begun) == 7
 
 
 def test_own_epochs(data):
