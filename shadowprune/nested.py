@@ -46,9 +46,7 @@ KNOT = 1.5  # corrections stand at node counts no further apart than this, as a 
 WHOLE = 0.75  # part of the epochs for the whole network
 LENGTH_SECOND = 0.6  # part of its own for the second level, of 80 to 48 % of the nodes
 LENGTH = 0.5  # the same for each level below it
-LENGTH_FEW = (
-    0.55  # and for a level of few nodes, which costs little; the last, if it has few, has all of them
-)
+LENGTH_FEW = 0.55  # and for one of few nodes, which costs little; the last, if it has few, trains for all
 FEW = 0.2  # part of all nodes up to which a level has few
 TRIES = 3  # orders that the last level begins from, if it has few nodes
 SOFT = 2 / 15  # soft epochs of the whole network and of the last level, as part of the epochs of the whole

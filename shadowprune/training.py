@@ -182,13 +182,12 @@ def train(
     try:
         for epoch in range(settings.epochs):
             n_orders = _n_orders(epoch, settings)
-            if scores and may_try and runs[0].soft and n_orders > len(runs):
+            if scores and may_try and runs[0].soft and len(runs) == 1 < n_orders:
                 runs += [runs[0].reordered(scores) for _ in range(1, n_orders)]
             elif n_orders < len(runs):
                 runs = _best(runs, n_orders)
             order = rng.permutation(len(x)).astype(np.int32)
-            for run in runs:
-                run.epoch(epoch, order)
+            runs = _going(runs, epoch, order)
             run = runs[0]
             if score and len(runs) == 1 and not run.first_stage:
                 current = run.network()
@@ -225,6 +224,20 @@ def _n_orders(epoch: int, settings: Settings) -> int:
     if not round(RAMP * STAGE * n) <= epoch < chosen:
         return 1
     return settings.tries if epoch < round(HALVED * n) else math.ceil(settings.tries / 2)
+
+
+def _going(runs: list[_Run], epoch: int, order: NDArray[np.int32]) -> list[_Run]:
+    """Those that an epoch leaves: one that diverges goes, unless it is the last."""
+    going: list[_Run] = []
+    for run in runs:
+        try:
+            run.epoch(epoch, order)
+        except ValueError:
+            if not going and run is runs[-1]:
+                raise
+        else:
+            going.append(run)
+    return going
 
 
 def apart(layer: NDArray[np.int32], rng: np.random.Generator) -> NDArray[np.float64]:

@@ -297,6 +297,27 @@ def test_interrupted_among_several_orders(rows, monkeypatch):
     assert np.isfinite(clf.decision_function(rows[0])).all()
 
 
+@pytest.mark.parametrize("diverging", [[0], [3], [7], range(1, 8), range(8)])
+def test_an_order_that_diverges_is_given_up(rows, seen, monkeypatch, diverging):
+    """Unless all do."""
+    epoch = training._Run.epoch
+
+    def failing(run, number, order):
+        if number == 7 and seen[0].index(run) in diverging:
+            raise ValueError("the training diverged")
+        return epoch(run, number, order)
+
+    monkeypatch.setattr(training._Run, "epoch", failing)
+    clf = sp.ShadowClassifier((16, 16), n_nodes=5, max_iter=20, random_state=0)
+    if len(diverging) == 8:
+        with pytest.raises(ValueError, match="diverged"):
+            clf.fit(*rows)
+        return
+    assert clf.fit(*rows).n_nodes_ == 5
+    assert len(clf.history_.loss) == 20
+    assert not any(clf.history_ is seen[0][i].history for i in diverging)
+
+
 @pytest.mark.parametrize("kind", ["digits", "regression"])
 def test_several_orders_find_better_networks(kind, monkeypatch):
     """Mean over seeds of what scikit-learn measures on rows not trained on, beside a single order."""
