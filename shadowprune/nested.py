@@ -273,9 +273,8 @@ def _stages(n: int, smallest: int, epochs: Callable[[float], int]) -> list[_Stag
     last = replace(stages.pop(), low=smallest)
     if stages:
         few = last.top <= FEW * n
-        if few:
-            last = replace(last, epochs=epochs(smallest / n))
-        last = replace(last, soft=min(SOFT * whole, last.epochs / 2))
+        length = epochs(smallest / n) if few else last.epochs
+        last = replace(last, epochs=length, soft=min(SOFT * whole, length / 2))
         if few:
             chosen = min(last.next_begin + max(1, round(TRIAL * whole)), last.begin + last.epochs)
             last = replace(last, tries=TRIES, chosen=chosen)
