@@ -15,6 +15,7 @@ in levels, one after the other (csrc/path.c has the equations):
 So few nodes are not chosen in a network of many, and counts share their weights with those close to them. The
 smaller a level, the less it costs. The last one, if it is small, begins from several orders as a single run
 does, soon goes on with the one whose smallest network has the least loss, and trains for as long as that run.
+At last the smallest network trains on alone, at a low learning rate.
 
 The first level learns from the labels, the levels below half from these, half from what the whole network
 says in the end. While gates are soft, the later passes of a step learn half from the first.
@@ -36,7 +37,7 @@ from . import _core
 from ._defaults import FLATTEST, WeightDecay, classes_per_node
 from .network import Network
 from .shadow import Group, ShadowNetwork
-from .training import F32, History, Settings, apart, new_trainer, run_steps
+from .training import F32, History, Rows, Settings, apart, in_turn, new_trainer, run_steps, train
 
 Order = NDArray[np.int32]
 
@@ -46,13 +47,16 @@ KNOT = 1.5  # corrections stand at node counts no further apart than this, as a 
 WHOLE = 0.75  # part of the epochs for the whole network
 LENGTH_SECOND = 0.6  # part of its own for the second level, of 80 to 48 % of the nodes
 LENGTH = 0.5  # the same for each level below it
-LENGTH_FEW = 0.55  # and for one of few nodes, which costs little; the last, if it has few, trains for all
+# the same for one of few nodes, times its own epochs over those of all nodes; the last, if it has few, has all
+LENGTH_FEW = 0.55
 FEW = 0.2  # part of all nodes up to which a level has few
-TRIES = 3  # orders that the last level begins from, if it has few nodes
-SOFT = 2 / 15  # soft epochs of the whole network and of the last level, as part of the epochs of the whole
+TRIES = 4  # orders that a last level of few nodes begins from, times its epochs over those of all nodes
+SOFT = 2 / 15  # soft epochs of the whole network; of the last level as part of those of a single run
 SOFT_BELOW = 1 / 15  # soft epochs of each other level, as part of its own
 FALL = 0.6  # part of its soft epochs in which the smallest budget of the whole network falls
-TRIAL = 1 / 15  # part of the epochs of the whole until one is chosen
+TRIAL = 1 / 15  # part of the epochs of a single run from where the order is fixed until one is chosen
+ALONE = 1 / 3  # the smallest network trains on alone for this part of those of a single run,
+SLOWER = 0.3  # at a learning rate times this
 LARGE = 0.35  # of the nodes: while the smallest budget is larger, one drawn above it says the same
 WARM = 0.5  # temperature at which a level below begins, of that of the whole network
 # of the weight decay of a single run, for levels below; all of it where data are scarcest or classes crowd
@@ -128,6 +132,14 @@ class Family:
         """The network of so many nodes."""
         return next(b for b in self.bands if n_nodes <= b.knots[-1]).at(n_nodes)
 
+    def with_smallest(self, network: Network) -> Family:
+        """The same with other weights for the smallest network."""
+        rank = self.bands[0].rank
+        rank = rank[rank < network.n_nodes]
+        n_gates, n_shifts = sum(network.widths[:-1]), sum(network.widths[1:])
+        gain, shift = np.empty((0, n_gates), np.float32), np.empty((0, n_shifts), np.float32)
+        return Family((Band(network, rank, (network.n_nodes,), gain, shift), *self.bands))
+
 
 def train_nested(
     network: Network,
@@ -172,9 +184,9 @@ def train_nested(
     -------
     family : Family
     history : History
-        Of the whole network, then of the levels below: loss and weight decay are means over those in
-        training (the last once for each order that is tried), the learning rate is that of the largest,
-        `n_nodes` the smallest budget trained under.
+        Of the whole network, then of the levels below, then of the smallest network alone: loss and weight
+        decay are means over those in training (the last level once for each order that is tried), the
+        learning rate is that of the largest, `n_nodes` the smallest budget trained under.
 
     Raises
     ------
@@ -188,24 +200,29 @@ def train_nested(
 
     begun = 0
 
-    def train(active: list[_Level], y: F32) -> None:
-        """One epoch of some levels, which take the rows in the same order."""
-        nonlocal begun
-        begun += 1
-        order = rng.permutation(n).astype(np.int32)
-        loss = float(np.mean([one.epoch(x, y, weight, order, rng) for one in active]))
-        decay = float(np.mean([one.last[1] for one in active]))
-        fewest = min(one.smallest_open() for one in active)
+    def note(loss: float, rate: float, decay: float, n_nodes: float) -> None:
         history.loss.append(loss)
-        history.learning_rate.append(active[0].last[0])
+        history.learning_rate.append(rate)
         history.weight_decay.append(decay)
-        history.n_nodes.append(fewest)
+        history.n_nodes.append(n_nodes)
         if progress:
             progress(history)
 
+    def train_levels(active: list[_Level], y: F32) -> None:
+        """One epoch of some levels, which take the rows in the same order."""
+        nonlocal begun
+        begun += 1
+        rows, order = (x, y, weight), rng.permutation(n).astype(np.int32)
+        if len(active) > 1:
+            rows, order = in_turn(rows, order)
+        loss = float(np.mean([one.epoch(rows, order, rng) for one in active]))
+        decay = float(np.mean([one.last[1] for one in active]))
+        fewest = min(one.smallest_open() for one in active)
+        note(loss, active[0].last[0], decay, fewest)
+
     try:
         for _ in range(stages[0].epochs):
-            train(levels, target)
+            train_levels(levels, target)
         taught = _taught(levels[0].band().network, x, target, settings.loss)
         rivals: list[_Level] = []
         for epoch in _epochs_below(stages):
@@ -213,7 +230,7 @@ def train_nested(
                 above = levels[-1]
                 levels.append(above.below())
                 rivals = [above.below(scores) for _ in range(1, levels[-1].stages[0].tries)]
-            train([one for one in levels[1:] + rivals if one.step < one.n_steps], taught)
+            train_levels([one for one in levels[1:] + rivals if one.step < one.n_steps], taught)
             if rivals and epoch + 1 == stages[-1].chosen:
                 levels[-1] = min([levels[-1], *rivals], key=lambda one: one.loss(x, taught, weight))
                 rivals = []
@@ -225,7 +242,20 @@ def train_nested(
             RuntimeWarning,
             stacklevel=3,  # the line that called fit
         )
-    return _family(levels), history
+        return _family(levels), history
+    family = _family(levels)
+    alone = replace(
+        settings,
+        epochs=_epochs_alone(smallest, n_all, epochs),
+        learning_rate=SLOWER * learning_rate(smallest / n_all),
+        weight_decay=levels[-1].decay,
+    )
+
+    def last(own: History) -> None:
+        note(own.loss[-1], own.learning_rate[-1], levels[-1].decay, float(smallest))
+
+    own, _, _ = train(family.at(smallest), None, x, taught, weight, alone, rng, progress=last)
+    return family.with_smallest(own), history
 
 
 @dataclass(frozen=True)
@@ -267,17 +297,19 @@ def _stages(n: int, smallest: int, epochs: Callable[[float], int]) -> list[_Stag
         begin, most = stages[-1].next_begin, epochs(low / n)
         if begin >= most:
             break
-        part = LENGTH_SECOND if len(stages) == 1 else LENGTH_FEW if top <= FEW * n else LENGTH
+        part = LENGTH_SECOND if len(stages) == 1 else LENGTH
+        if top <= FEW * n:
+            part = LENGTH_FEW * most / whole
         length = min(max(1, round(part * most)), most - begin)
         stages.append(_Stage(top, low, begin, length, SOFT_BELOW * most))
     last = replace(stages.pop(), low=smallest)
     if stages:
-        few = last.top <= FEW * n
-        length = epochs(smallest / n) if few else last.epochs
-        last = replace(last, epochs=length, soft=min(SOFT * whole, length / 2))
+        few, alone = last.top <= FEW * n, epochs(smallest / n)
+        length = alone if few else last.epochs
+        last = replace(last, epochs=length, soft=min(SOFT * alone, length / 2))
         if few:
-            chosen = min(last.next_begin + max(1, round(TRIAL * whole)), last.begin + last.epochs)
-            last = replace(last, tries=TRIES, chosen=chosen)
+            chosen = min(last.next_begin + max(1, round(TRIAL * alone)), last.begin + last.epochs)
+            last = replace(last, tries=round(TRIES * alone / whole), chosen=chosen)
     return [*stages, last]
 
 
@@ -290,7 +322,12 @@ def _epochs_below(stages: list[_Stage]) -> range:
 def count_epochs(n_nodes: int, smallest: int, epochs: Callable[[float], int]) -> int:
     """Epochs of the whole run, in which not all levels train at the same time."""
     stages = _stages(n_nodes, smallest, epochs)
-    return stages[0].epochs + len(_epochs_below(stages))
+    return stages[0].epochs + len(_epochs_below(stages)) + _epochs_alone(smallest, n_nodes, epochs)
+
+
+def _epochs_alone(smallest: int, n: int, epochs: Callable[[float], int]) -> int:
+    """Of the smallest network, which shares its weights no more."""
+    return max(1, round(ALONE * epochs(smallest / n)))
 
 
 def _family(levels: list[_Level]) -> Family:
@@ -392,15 +429,15 @@ class _Level:
         )
         return made
 
-    def epoch(self, x: F32, target: F32, weight: F32 | None, order: Order, rng: np.random.Generator) -> float:
+    def epoch(self, data: Rows, order: Order, rng: np.random.Generator) -> float:
         """One pass over the rows, in two pieces where the order becomes fixed inside it; mean loss."""
         batch = self.settings.batch_size
         begin, losses = self.step, []
-        end = begin + -(-len(x) // batch)
+        end = begin + -(-len(order) // batch)
         while self.step < end:
             to = min(end, self.n_soft) if self.rank is None else end
             rows = order[(self.step - begin) * batch : (to - begin) * batch]
-            losses.append(self._advance(x, target, weight, rows, np.arange(self.step, to), rng))
+            losses.append(self._advance(data, rows, np.arange(self.step, to), rng))
             self.step = to
             if self.rank is None and self.step >= self.n_soft:
                 self.fix_order()
@@ -409,9 +446,8 @@ class _Level:
         return float(np.mean(np.concatenate(losses)))
 
     def _advance(
-        self, x: F32, target: F32, weight: F32 | None, rows: Order, steps: NDArray[np.int64],
-        rng: np.random.Generator,
-    ) -> NDArray[np.float64]:  # fmt: skip
+        self, data: Rows, rows: Order, steps: NDArray[np.int64], rng: np.random.Generator
+    ) -> NDArray[np.float64]:
         part, n = np.minimum(steps / self.n_soft, 1), self.knots[-1]
         low, none = self._smallest(part), np.full(len(steps), float(n))  # all nodes are no pass but the first
         soft = self.rank is None
@@ -427,7 +463,7 @@ class _Level:
         hot = self.group.hot * (1 if self.is_whole else WARM)
         decay = self.decay * (1 + self.rise * (2 * steps / self.n_steps - 1))
         losses, rate = run_steps(
-            self.trainer, self.settings, (x, target, weight), rows, steps, self.n_steps, decay,
+            self.trainer, self.settings, data, rows, steps, self.n_steps, decay,
             np.stack(budgets, axis=1), (hot * (self.group.cold / hot) ** part)[:, None],
         )  # fmt: skip
         self.last = (rate, float(decay[-1]))

@@ -20,6 +20,7 @@ from .qat import Quantiser
 from .shadow import RAMP, STAGE, Group, ShadowNetwork, stage_of
 
 F32 = NDArray[np.float32]
+Rows = tuple[F32, F32, F32 | None]  # x, target, weight
 
 WARMUP = 0.03  # part of the training over which the learning rate rises
 APART = 1.2  # normal deviates added to the scores of all orders but the first: more than most differ by
@@ -92,12 +93,20 @@ def new_trainer(network: Network, settings: Settings) -> _core.Trainer:
     return trainer
 
 
+def in_turn(data: Rows, order: NDArray[np.int32]) -> tuple[Rows, NDArray[np.int32]]:
+    """The same rows laid out in an order, and the order now: where several trainings take them one after the
+    other, they are fetched from all over the memory once."""
+    x, target, weight = data
+    laid = np.take(x, order, axis=0), np.take(target, order, axis=0)
+    return (*laid, None if weight is None else weight[order]), np.arange(len(order), dtype=np.int32)
+
+
 def run_steps(
-    trainer: _core.Trainer, settings: Settings, data: tuple[F32, F32, F32 | None], rows: NDArray[np.int32],
-    steps: NDArray[Any], n_steps: int, decay: NDArray[np.float64], budgets: NDArray[np.float64] | None,
+    trainer: _core.Trainer, settings: Settings, data: Rows, rows: NDArray[np.int32], steps: NDArray[Any],
+    n_steps: int, decay: NDArray[np.float64], budgets: NDArray[np.float64] | None,
     temperatures: NDArray[np.float64] | None,
 ) -> tuple[NDArray[np.float64], float]:  # fmt: skip
-    """Some steps of a training over rows of (x, target, weight): their losses, the last learning rate.
+    """Some steps of a training over rows of the data: their losses, the last learning rate.
 
     Raises
     ------

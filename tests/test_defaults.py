@@ -148,16 +148,16 @@ def test_weight_decay_of_inputs_alone_and_of_regressions_is_the_same_in_all_stag
         assert fitted.history_.weight_decay[0] > expected
 
 
-def largest_rate(estimator, X, y, **given):
-    """By the last that it takes, against the same with a rate that is known."""
+def largest_rate(estimator, X, y, at=-1, **given):
+    """By the last that it takes, or another, against the same with a rate that is known."""
     known = clone(estimator).set_params(learning_rate_init=1e-4).fit(X, y, **given)
     usual = estimator.fit(X, y, **given)
-    return 1e-4 * usual.history_.learning_rate[-1] / known.history_.learning_rate[-1]
+    return 1e-4 * usual.history_.learning_rate[at] / known.history_.learning_rate[at]
 
 
 @pytest.mark.parametrize(("classes", "nodes", "more"), [(2, 4, 1), (3, 8, 1), (5, 4, 2.5), (9, 4, 3)])
 def test_learning_rate_is_larger_where_classes_crowd(rng, classes, nodes, more):
-    """Two layers: single runs, networks narrow from the start, the last level of a path."""
+    """Single runs, networks narrow from the start, the last level of a path, its smallest network alone."""
     X, y = rng.normal(size=(200, 6)), np.arange(200) % classes
     options = {"max_iter": 20, "random_state": 0}
     few = sp.ShadowClassifier((16, 16), n_nodes=nodes, **options)
@@ -165,10 +165,11 @@ def test_learning_rate_is_larger_where_classes_crowd(rng, classes, nodes, more):
     narrow = sp.ShadowClassifier((nodes // 2, nodes // 2), n_nodes=None, **options)
     assert largest_rate(narrow, X, y) == pytest.approx(5e-3 * more)
     path = sp.ShadowPath((16, 16), n_nodes_min=3, validation_fraction=0, max_iter=40, random_state=0)
-    found = largest_rate(path, X, y)
-    top = path.family_.bands[0].knots[-1]
-    assert top == 4
-    assert found == pytest.approx(5e-3 * (32 / 4) ** 0.5 * min(3, max(1, classes / 2)))
+    of_level = largest_rate(path, X, y, at=-14)  # a third of 40 epochs come after it
+    assert [band.knots[-1] for band in path.family_.bands[:2]] == [3, 4]
+    assert of_level == pytest.approx(5e-3 * (32 / 4) ** 0.5 * min(3, max(1, classes / 2)))
+    crowded = min(3, classes / 1.5) if classes > 2 else 1
+    assert largest_rate(path, X, y) == pytest.approx(5e-3 * 3 * crowded)
 
 
 def test_learning_rate_of_a_trained_network_does_not_follow_the_classes(rng):
@@ -239,7 +240,8 @@ def test_small_levels_of_a_path_train_for_longer(rng):
     """6,400 of 8,000 rows, 100 steps an epoch. Levels of 20, 16, 10, 6, 4 and 3 nodes, the last for 2.
 
     The whole network trains for .75 of 30 epochs; with the order of each level begins the next: after 4, then
-    30/15, 30/15, 37/15 and 42/15. For .1 of the nodes 52 epochs are usual, which the last level has.
+    30/15, 30/15, 37/15 and 42/15. For .1 of the nodes 52 epochs are usual, which the last level has, and
+    its smallest network a third of them alone.
     """
     X = rng.normal(size=(8000, 4))
     y = (X[:, 0] > 0).astype(int)
@@ -250,5 +252,7 @@ def test_small_levels_of_a_path_train_for_longer(rng):
         "random_state": 0,
     }
     path = sp.ShadowPath(**options).fit(X, y)
-    assert len(path.history_.loss) == 22 + (2 + 2 + 3 + 3 + 52)
-    assert len(sp.ShadowPath(**options, max_iter=30).fit(X, y).history_.loss) == 22 + (2 + 2 + 2 + 2 + 30)
+    assert len(path.history_.loss) == 22 + (2 + 2 + 3 + 3 + 52) + 17
+    assert (
+        len(sp.ShadowPath(**options, max_iter=30).fit(X, y).history_.loss) == 22 + (2 + 2 + 2 + 2 + 30) + 10
+    )

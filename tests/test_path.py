@@ -12,7 +12,7 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
-from shadowprune import ShadowClassifier, ShadowPath, nested
+from shadowprune import ShadowClassifier, ShadowPath, nested, training
 from shadowprune.metrics import background_rejection
 
 
@@ -42,7 +42,7 @@ def test_every_count_is_exact_and_nested(path):
 
 def test_small_networks_come_from_levels_of_their_own(path):
     bands = path.family_.bands
-    assert [band.knots[-1] for band in bands] == [6, 8, 13, 21, 35, 44]
+    assert [band.knots[-1] for band in bands] == [4, 6, 8, 13, 21, 35, 44]
     for below, above in pairwise(bands):
         assert not np.array_equal(below.network.params, above.at(below.knots[-1]).params)
         widths = path.at(below.knots[-1]).widths_
@@ -317,11 +317,14 @@ def test_levels_cover_every_count_and_no_network_sees_too_much(n, smallest, epoc
     last = stages[-1]
     if len(stages) > 1:
         assert last.soft <= last.epochs / 2
-    tried = len(stages) > 1 and last.top <= nested.FEW * n
-    assert [one.tries for one in stages] == [1] * (len(stages) - 1) + [nested.TRIES if tried else 1]
+    tried, alone = len(stages) > 1 and last.top <= nested.FEW * n, usual(smallest / n)
+    tries = round(nested.TRIES * alone / usual(1.0)) if tried else 1
+    assert [one.tries for one in stages] == [1] * (len(stages) - 1) + [tries]
     if tried:
-        trial = max(1, round(nested.TRIAL * usual(1.0)))
+        trial = max(1, round(nested.TRIAL * alone))
         assert last.chosen == min(last.next_begin + trial, last.begin + last.epochs)
+        assert last.soft == min(nested.SOFT * alone, alone / 2)
+        assert tries == nested.TRIES * (1 if longer(0.01) == 1 else 2)
 
 
 @pytest.mark.parametrize("epochs", [2, 12])
@@ -359,6 +362,81 @@ def test_the_last_level_goes_on_with_the_best_of_its_orders(rows, monkeypatch, e
     above = kept[-2]
     moved = above.below(np.random.default_rng(0)).group.scores - above.below().group.scores
     np.testing.assert_allclose(moved, 1.2 * np.random.default_rng(0).standard_normal(len(moved)))
+
+
+@pytest.mark.parametrize(("longer", "epochs"), [(False, 4), (True, 8)])
+def test_at_last_the_smallest_trains_on_alone(rows, monkeypatch, longer, epochs):
+    """On what the other levels learn from, at a low rate; all other networks stay as they were."""
+    calls, families = [], []
+    go_on, with_smallest = nested.train, nested.Family.with_smallest
+
+    def spy(network, shadow, x, target, weight, settings, rng, **more):
+        calls.append((network.copy(), shadow, x, target, weight, settings))
+        return go_on(network, shadow, x, target, weight, settings, rng, **more)
+
+    def merged(family, network):
+        families.append((family, network))
+        return with_smallest(family, network)
+
+    monkeypatch.setattr(nested, "train", spy)
+    monkeypatch.setattr(nested.Family, "with_smallest", merged)
+    if longer:
+        monkeypatch.setattr("shadowprune.path.usual_epochs", lambda n, batch, kept: 12 if kept > 0.5 else 24)
+    X, y = rows
+    weight = np.random.default_rng(0).uniform(0.5, 2, len(y))
+    path = ShadowPath(
+        (16, 8), n_nodes_min=3, max_iter="auto" if longer else 12, alpha=0.1, learning_rate_init=0.01,
+        random_state=0, validation_fraction=0,
+    ).fit(X, y, sample_weight=weight)  # fmt: skip
+    ((start, shadow, x, target, given, settings),) = calls
+    ((before, network),) = families
+    assert shadow is None
+    assert (settings.epochs, settings.weight_decay) == (epochs, 0.1)
+    assert settings.learning_rate == pytest.approx(0.3 * 0.01)
+    np.testing.assert_array_equal(start.params, before.at(3).params)
+    labels = y[:, None].astype(np.float32)
+    whole = nested._taught(before.whole.network, x, labels, "binary_crossentropy")
+    np.testing.assert_array_equal(target, whole)
+    assert given == pytest.approx(weight / weight.mean())
+    np.testing.assert_array_equal(path.family_.at(3).params, network.params)
+    assert not np.array_equal(network.params, start.params)
+    for n in range(4, 25):
+        np.testing.assert_array_equal(path.family_.at(n).params, before.at(n).params)
+    assert path.history_.n_nodes[-epochs:] == [3] * epochs
+    assert path.history_.weight_decay[-1] == 0.1
+    assert max(path.history_.learning_rate[-epochs:]) < 0.3 * 0.01
+
+
+def test_ctrl_c_while_the_smallest_trains_alone(rows, monkeypatch):
+    seen = []
+    total = nested.count_epochs(24, 3, lambda kept: 10)
+
+    def stop(self):
+        seen.append(1)
+        if len(seen) == total - 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(ShadowClassifier, "_after_epoch", stop)
+    path = ShadowPath((16, 8), n_nodes_min=3, max_iter=10, random_state=0)
+    with pytest.warns(RuntimeWarning, match="training interrupted in epoch 2 of 3") as warned:
+        path.fit(*rows)
+    assert warned[0].filename == __file__
+    assert path.family_.bands[0].knots == (3,)
+    assert [path.at(n).n_nodes_ for n in (3, 11, 24)] == [3, 11, 24]
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_rows_laid_out_are_those_of_the_order(rng, weighted):
+    x, y = rng.normal(size=(50, 3)).astype(np.float32), rng.normal(size=(50, 2)).astype(np.float32)
+    weight = rng.random(50).astype(np.float32) if weighted else None
+    order = rng.permutation(50)[:30].astype(np.int32)
+    (*laid, weights), turn = training.in_turn((x, y, weight), order)
+    np.testing.assert_array_equal(turn, np.arange(30))
+    assert turn.dtype == np.int32
+    for found, given in zip(laid, (x, y), strict=True):
+        np.testing.assert_array_equal(found, given[order])
+        assert found.flags.c_contiguous
+    assert weights is None if weight is None else np.array_equal(weights, weight[order])
 
 
 def test_history_has_every_epoch(rows):
@@ -421,7 +499,7 @@ def test_one_count_a_step_once_the_order_is_fixed(rng, monkeypatch):
 def test_all_of_two_nodes_is_the_whole(rng):
     X = rng.normal(size=(60, 3))
     path = ShadowPath((2,), max_iter=3, random_state=0, validation_fraction=0).fit(X, X[:, 0] > 0)
-    assert [band.knots[-1] for band in path.family_.bands] == [2]
+    assert [band.knots[-1] for band in path.family_.bands] == [1, 2]
 
 
 def test_what_the_levels_of_256_nodes_do_when():
@@ -434,10 +512,10 @@ def test_what_the_levels_of_256_nodes_do_when():
         (74, 44, 8, 15, 1),
         (44, 26, 10, 16, 1),
         (26, 18, 12, 16, 1),
-        (18, 12, 14, 30, 3),
+        (18, 12, 14, 30, 4),
     ]
     last = nested._stages(20, 3, lambda kept: 30)[-1]
-    assert (last.top, last.tries) == (4, 3)  # just few
+    assert (last.top, last.tries) == (4, 4)  # just few
 
 
 def test_ranks_have_the_best_of_every_layer_first():
