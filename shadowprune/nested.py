@@ -47,7 +47,7 @@ KNOT = 1.5  # corrections stand at node counts no further apart than this, as a 
 WHOLE = 0.75  # part of the epochs for the whole network
 LENGTH_SECOND = 0.6  # part of its own for the second level, of 80 to 48 % of the nodes
 LENGTH = 0.5  # the same for each level below it
-# the same for one of few nodes, times its own epochs over those of all nodes; the last, if it has few, has all
+# the same for one of few nodes, times its own epochs over those of all nodes; a last one of few has all
 LENGTH_FEW = 0.55
 FEW = 0.2  # part of all nodes up to which a level has few
 TRIES = 4  # orders that a last level of few nodes begins from, times its epochs over those of all nodes

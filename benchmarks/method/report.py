@@ -397,9 +397,7 @@ ABOUT = {
     "jets": "40-64-64-64-64-1, 97,687 training and 52,313 test jets of the package, 30 epochs.",
     "generated": "The same network on 300,000 jets, those of `generate(a, 150_000, seed=1)`, of which the "
     "jets of the package are a copy in fewer digits, and of `generate(b, 150_000, seed=2)`: 195,032 to train "
-    "on and 104,968 to test on, as the files split them, 30 epochs. Fewer methods. Nothing was trained on "
-    "them since few nodes are tried in several orders: with 12 nodes *shadow one order* alone is there, and "
-    "*path* above that is with the schedule of before.",
+    "on and 104,968 to test on, as the files split them, 30 epochs. Fewer methods.",
     "flavour": "40-64-32-32-5 on jets of the package: light, charm, one b, two b's, Higgs; at most 7,650 "
     "training jets "
     "of a class.",
