@@ -15,9 +15,9 @@ in levels, one after the other (csrc/path.c has the equations):
 So few nodes are not chosen in a network of many, and counts share their weights with those close to them. The
 smaller a level, the less it costs. The last one, if it is small, begins from several orders as a single run
 does, soon goes on with the one whose smallest network has the least loss, and trains for as long as that run.
-At last the smallest network trains on alone, at a low learning rate.
+At last its smallest network trains on with weights of its own, at a low learning rate.
 
-The first level learns from the labels, the levels below half from these, half from what the whole network
+The first level learns from the labels, all below half from these, half from what the whole network
 says in the end. While gates are soft, the later passes of a step learn half from the first.
 """
 
@@ -26,8 +26,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -35,28 +34,15 @@ from numpy.typing import NDArray
 
 from . import _core
 from ._defaults import FLATTEST, WeightDecay, classes_per_node
+from ._levels import Stage, count_epochs, epochs_below, stages_of
 from .network import Network
 from .shadow import Group, ShadowNetwork
-from .training import F32, History, Rows, Settings, apart, in_turn, new_trainer, run_steps, train
+from .training import F32, History, Rows, Settings, apart, in_turn, new_trainer, run_steps
 
 Order = NDArray[np.int32]
 
-FIRST = 0.8  # part of all nodes where the second level begins
-STEP = 0.6  # part of its nodes where the level below another begins; the last two fall by equal factors
 KNOT = 1.5  # corrections stand at node counts no further apart than this, as a factor
-WHOLE = 0.75  # part of the epochs for the whole network
-LENGTH_SECOND = 0.6  # part of its own for the second level, of 80 to 48 % of the nodes
-LENGTH = 0.5  # the same for each level below it
-# the same for one of few nodes, times its own epochs over those of all nodes; a last one of few has all
-LENGTH_FEW = 0.55
-FEW = 0.2  # part of all nodes up to which a level has few
-TRIES = 4  # orders that a last level of few nodes begins from, times its epochs over those of all nodes
-SOFT = 2 / 15  # soft epochs of the whole network; of the last level as part of those of a single run
-SOFT_BELOW = 1 / 15  # soft epochs of each other level, as part of its own
 FALL = 0.6  # part of its soft epochs in which the smallest budget of the whole network falls
-TRIAL = 1 / 15  # part of the epochs of a single run from where the order is fixed until one is chosen
-ALONE = 1 / 3  # the smallest network trains on alone for this part of those of a single run,
-SLOWER = 0.3  # at a learning rate times this
 LARGE = 0.35  # of the nodes: while the smallest budget is larger, one drawn above it says the same
 WARM = 0.5  # temperature at which a level below begins, of that of the whole network
 # of the weight decay of a single run, for levels below; all of it where data are scarcest or classes crowd
@@ -65,6 +51,7 @@ RISE = 0.3  # that of the whole network rises from 1 - RISE to 1 + RISE times
 BEYOND = 0.25  # draws of the largest count of a level, as a part of the log-uniform ones
 BEYOND_WHOLE = 2.5  # the same in the first level, once its order is fixed
 BELOW = 0.3  # the same of the smallest count, once the order is fixed; it gains most
+SLOWER = 0.3  # of a single run's learning rate, for the smallest network alone
 
 
 @dataclass(frozen=True)
@@ -170,7 +157,8 @@ def train_nested(
     settings : Settings
         A `weight_decay` that follows the size is that of a single run for the whole network, where it rises
         from .7 to 1.3 times that, and a quarter of that of its largest in a level below, or more where data
-        are very scarce or classes outnumber the nodes of a layer. Learning rate and epochs are not used.
+        are very scarce or classes outnumber the nodes of a layer; the smallest network alone has that of the
+        last level. Learning rate and epochs are not used.
     rng : numpy.random.Generator
         Order of the rows, and the budgets drawn.
     learning_rate, epochs : callable
@@ -184,7 +172,7 @@ def train_nested(
     -------
     family : Family
     history : History
-        Of the whole network, then of the levels below, then of the smallest network alone: loss and weight
+        Of the whole network, then of the levels below, then of the smallest alone: loss and weight
         decay are means over those in training (the last level once for each order that is tried), the
         learning rate is that of the largest, `n_nodes` the smallest budget trained under.
 
@@ -193,141 +181,110 @@ def train_nested(
     ValueError
         If the training diverges.
     """
-    history = History()
     n, n_all = len(x), network.n_nodes
-    stages = _stages(n_all, smallest, epochs)
+    stages = stages_of(n_all, smallest, epochs)
+    journal = _Journal(count_epochs(n_all, smallest, epochs), progress)
     levels = [_Level.whole(network, stages, settings, scores, n, lambda nodes: learning_rate(nodes / n_all))]
+    rivals: list[_Level] = []  # other orders of the last level
 
-    begun = 0
-
-    def note(loss: float, rate: float, decay: float, n_nodes: float) -> None:
-        history.loss.append(loss)
-        history.learning_rate.append(rate)
-        history.weight_decay.append(decay)
-        history.n_nodes.append(n_nodes)
-        if progress:
-            progress(history)
-
-    def train_levels(active: list[_Level], y: F32) -> None:
-        """One epoch of some levels, which take the rows in the same order."""
-        nonlocal begun
-        begun += 1
+    def train(active: list[_Level], y: F32) -> None:
+        """One epoch of some levels, which take the rows in the same order; a rival that diverges goes."""
+        journal.begun += 1
         rows, order = (x, y, weight), rng.permutation(n).astype(np.int32)
         if len(active) > 1:
             rows, order = in_turn(rows, order)
-        loss = float(np.mean([one.epoch(rows, order, rng) for one in active]))
+        losses = []
+        for one in active:
+            try:
+                losses.append(one.epoch(rows, order, rng))
+            except ValueError:
+                if one not in rivals:
+                    raise
+                rivals.remove(one)
         decay = float(np.mean([one.last[1] for one in active]))
         fewest = min(one.smallest_open() for one in active)
-        note(loss, active[0].last[0], decay, fewest)
+        journal.note(float(np.mean(losses)), active[0].last[0], decay, fewest)
 
     try:
         for _ in range(stages[0].epochs):
-            train_levels(levels, target)
+            train(levels, target)
         taught = _taught(levels[0].band().network, x, target, settings.loss)
-        rivals: list[_Level] = []
-        for epoch in _epochs_below(stages):
+        for epoch in epochs_below(stages):
             if levels[-1].next_begin == epoch:
                 above = levels[-1]
                 levels.append(above.below())
-                rivals = [above.below(scores) for _ in range(1, levels[-1].stages[0].tries)]
-            train_levels([one for one in levels[1:] + rivals if one.step < one.n_steps], taught)
+                rivals += [above.below(scores) for _ in range(1, levels[-1].stages[0].tries)]
+            train([one for one in levels[1:] + rivals if one.step < one.n_steps], taught)
             if rivals and epoch + 1 == stages[-1].chosen:
                 levels[-1] = min([levels[-1], *rivals], key=lambda one: one.loss(x, taught, weight))
-                rivals = []
+                rivals.clear()
     except KeyboardInterrupt:
-        n_epochs = count_epochs(n_all, smallest, epochs)
+        journal.interrupted()
+        return _family(levels), journal.history
+    family = _family(levels)
+    if not stages[-1].alone:
+        return family, journal.history
+    settings = replace(
+        settings,
+        epochs=stages[-1].alone,
+        learning_rate=SLOWER * learning_rate(smallest / n_all),
+    )
+    own = family.at(smallest)
+    try:
+        _train_alone(own, (x, taught, weight), settings, levels[-1].decay, rng, journal)
+    except KeyboardInterrupt:
+        journal.interrupted()
+    return family.with_smallest(own), journal.history
+
+
+@dataclass
+class _Journal:
+    """What happened by now."""
+
+    n_epochs: int
+    progress: Callable[[History], None] | None
+    history: History = field(default_factory=History)
+    begun: int = 0  # epochs
+
+    def note(self, loss: float, rate: float, decay: float, n_nodes: float) -> None:
+        """An epoch has ended."""
+        self.history.loss.append(loss)
+        self.history.learning_rate.append(rate)
+        self.history.weight_decay.append(decay)
+        self.history.n_nodes.append(n_nodes)
+        if self.progress:
+            self.progress(self.history)
+
+    def interrupted(self) -> None:
+        """Ctrl-C."""
         warnings.warn(
-            f"training interrupted in epoch {begun} of {n_epochs}; the networks "
+            f"training interrupted in epoch {self.begun} of {self.n_epochs}; the networks "
             "have the nodes asked for but are less trained",
             RuntimeWarning,
-            stacklevel=3,  # the line that called fit
+            stacklevel=4,  # the line that called fit
         )
-        return _family(levels), history
-    family = _family(levels)
-    alone = replace(
-        settings,
-        epochs=_epochs_alone(smallest, n_all, epochs),
-        learning_rate=SLOWER * learning_rate(smallest / n_all),
-        weight_decay=levels[-1].decay,
-    )
-
-    def last(own: History) -> None:
-        note(own.loss[-1], own.learning_rate[-1], levels[-1].decay, float(smallest))
-
-    own, _, _ = train(family.at(smallest), None, x, taught, weight, alone, rng, progress=last)
-    return family.with_smallest(own), history
 
 
-@dataclass(frozen=True)
-class _Stage:
-    """What one level does when; times in epochs."""
-
-    top: int  # nodes of its network
-    low: int  # its smallest count, once the order is fixed
-    begin: int  # what its weights have seen already
-    epochs: int
-    soft: float  # with soft gates
-    tries: int = 1  # orders it begins from
-    chosen: int = 0  # what its weights have seen when one of them is chosen
-
-    @property
-    def next_begin(self) -> int:
-        """What the weights of the next level have seen."""
-        return self.begin + max(1, math.ceil(self.soft - 1e-9))
-
-
-def _counts(n: int, smallest: int) -> list[int]:
-    """Node counts between which the levels lie, from all to the smallest; the last two share what remains."""
-    counts, below = [n], min(round(FIRST * n), n - 1)
-    while STEP * below >= smallest:
-        counts.append(below)
-        below = round(STEP * below)
-    between = round(math.sqrt(counts[-1] * smallest))
-    if len(counts) > 1 and smallest < between < counts[-1]:
-        counts.append(between)
-    return [*counts, smallest]
-
-
-def _stages(n: int, smallest: int, epochs: Callable[[float], int]) -> list[_Stage]:
-    """All levels. But in a small last one no network sees more epochs than its level's smallest alone."""
-    whole = epochs(1.0)
-    counts = _counts(n, smallest)
-    stages = [_Stage(n, counts[1], 0, max(1, round(WHOLE * whole)), SOFT * whole)]
-    for top, low in pairwise(counts[1:]):
-        begin, most = stages[-1].next_begin, epochs(low / n)
-        if begin >= most:
-            break
-        part = LENGTH_SECOND if len(stages) == 1 else LENGTH
-        if top <= FEW * n:
-            part = LENGTH_FEW * most / whole
-        length = min(max(1, round(part * most)), most - begin)
-        stages.append(_Stage(top, low, begin, length, SOFT_BELOW * most))
-    last = replace(stages.pop(), low=smallest)
-    if stages:
-        few, alone = last.top <= FEW * n, epochs(smallest / n)
-        length = alone if few else last.epochs
-        last = replace(last, epochs=length, soft=min(SOFT * alone, length / 2))
-        if few:
-            chosen = min(last.next_begin + max(1, round(TRIAL * alone)), last.begin + last.epochs)
-            last = replace(last, tries=round(TRIES * alone / whole), chosen=chosen)
-    return [*stages, last]
-
-
-def _epochs_below(stages: list[_Stage]) -> range:
-    """Epochs of the levels below the whole network, by what the first of them has seen."""
-    below = stages[1:]
-    return range(below[0].begin, max(one.begin + one.epochs for one in below)) if below else range(0)
-
-
-def count_epochs(n_nodes: int, smallest: int, epochs: Callable[[float], int]) -> int:
-    """Epochs of the whole run, in which not all levels train at the same time."""
-    stages = _stages(n_nodes, smallest, epochs)
-    return stages[0].epochs + len(_epochs_below(stages)) + _epochs_alone(smallest, n_nodes, epochs)
-
-
-def _epochs_alone(smallest: int, n: int, epochs: Callable[[float], int]) -> int:
-    """Of the smallest network, which shares its weights no more."""
-    return max(1, round(ALONE * epochs(smallest / n)))
+def _train_alone(
+    network: Network,
+    data: Rows,
+    settings: Settings,
+    decay: float,
+    rng: np.random.Generator,
+    journal: _Journal,
+) -> None:
+    """Train a network in place, without a shadow."""
+    n, epochs = len(data[0]), settings.epochs
+    n_steps = epochs * -(-n // settings.batch_size)
+    trainer = new_trainer(network, settings)
+    try:
+        for steps in np.split(np.arange(n_steps), epochs):
+            journal.begun += 1
+            order, decays = rng.permutation(n).astype(np.int32), np.full(len(steps), decay)
+            losses, rate = run_steps(trainer, settings, data, order, steps, n_steps, decays, None, None)
+            journal.note(float(np.mean(losses)), rate, decay, float(network.n_nodes))
+    finally:
+        network.params[:] = trainer.get_state()[0]
 
 
 def _family(levels: list[_Level]) -> Family:
@@ -365,7 +322,7 @@ class _Level:
     """Training of the networks of some range of node counts: the trainer, and where the schedule stands."""
 
     def __init__(
-        self, network: Network, group: Group, stages: list[_Stage], settings: Settings, n_rows: int,
+        self, network: Network, group: Group, stages: list[Stage], settings: Settings, n_rows: int,
         rate: Callable[[int], float],
     ) -> None:  # fmt: skip
         stage, per_epoch = stages[0], -(-n_rows // settings.batch_size)
@@ -400,7 +357,7 @@ class _Level:
 
     @classmethod
     def whole(
-        cls, network: Network, stages: list[_Stage], settings: Settings, scores: np.random.Generator,
+        cls, network: Network, stages: list[Stage], settings: Settings, scores: np.random.Generator,
         n_rows: int, rate: Callable[[int], float],
     ) -> _Level:  # fmt: skip
         """The first level."""

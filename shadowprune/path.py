@@ -17,10 +17,11 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, c
 
 from ._checks import check_weights
 from ._defaults import classes_per_node, usual_epochs, usual_learning_rate
+from ._levels import count_epochs
 from .budget import Budget, count
 from .estimators import ShadowClassifier
 from .metrics import background_rejection
-from .nested import count_epochs, train_nested
+from .nested import train_nested
 from .training import F32
 
 
@@ -42,9 +43,9 @@ class ShadowPath(BaseEstimator):  # type: ignore[misc]
     activation, alpha, batch_size, learning_rate_init, max_iter, standardize, random_state, n_jobs, verbose
         As for `ShadowClassifier`. "auto" weight decay is, for the largest network, that for its size, rising
         from .7 to 1.3 times; for smaller ones less than a single run's. Networks see no more than `max_iter`
-        epochs ("auto": than a run for few nodes takes), but the smallest, which cost little, as many once
-        more after what they share with larger ones. Small networks are trained on after the largest, so that
-        the run has more.
+        epochs ("auto": than a run for few nodes takes), but where the smallest have few nodes and cost
+        little, these train for as many after what they share with larger ones, and the very smallest for a
+        third of as many alone. Small networks are trained on after the largest, so that the run has more.
     validation_fraction : float, default=0.1
         Part of the rows that is not trained on but kept for `smallest`; 0 keeps none.
 
@@ -66,6 +67,8 @@ class ShadowPath(BaseEstimator):  # type: ignore[misc]
     Training several widths of one network at once is due to Yu and Huang (arXiv:1903.05134), who cut every
     layer alike; here a gate per node decides. `ShadowClassifier` gives one network of a size decided
     beforehand, cost budgets, pruned inputs and training for fixed point, which a path does not have.
+
+    While networks below the largest train, a second copy of the rows is in memory.
 
     Examples
     --------
@@ -249,6 +252,8 @@ class ShadowPath(BaseEstimator):  # type: ignore[misc]
         Every network is measured. Single sizes fluctuate up and down with the rows and with the training, and
         the first to pass would be one that fluctuated up; so an isotonic regression over all sizes decides,
         which lets the background that passes (the accuracy) only fall (only rise) with the number of nodes.
+        Of few nodes the very smallest has trained on alone; where it is better than the next, it counts as
+        they do on average.
         """
         check_is_fitted(self)
         if (rejection is None) == (accuracy is None):

@@ -1,6 +1,8 @@
 """ShadowPath: every node count from one training."""
 
+import copy
 import pickle
+from dataclasses import replace
 from itertools import pairwise
 from operator import itemgetter
 
@@ -12,7 +14,8 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
-from shadowprune import ShadowClassifier, ShadowPath, nested, training
+from shadowprune import ShadowClassifier, ShadowPath, _levels, nested, training
+from shadowprune._defaults import usual_epochs
 from shadowprune.metrics import background_rejection
 
 
@@ -94,7 +97,7 @@ def test_as_good_as_a_training_for_one_size(path, rows):
 
 
 def test_same_seed_same_bits_for_any_number_of_threads(rows, monkeypatch):
-    monkeypatch.setattr(nested, "FEW", 1)  # the last level tries its orders
+    monkeypatch.setattr(_levels, "FEW", 1)  # the last level tries its orders
     X, y = rows
     made = [
         ShadowPath((16, 8), n_nodes_min=3, max_iter=6, batch_size=400, random_state=3, n_jobs=n).fit(X, y)
@@ -254,7 +257,7 @@ def test_pickle_clone_and_unfitted(path, rows):
 
 def test_ctrl_c_leaves_usable_networks(rows, monkeypatch):
     X, y = rows
-    monkeypatch.setattr(nested, "FEW", 1)
+    monkeypatch.setattr(_levels, "FEW", 1)
     for epoch in (2, 6, 9, 12):  # while gates are soft, in the bands, and while orders are tried
         seen = []
 
@@ -300,14 +303,14 @@ def test_levels_cover_every_count_and_no_network_sees_too_much(n, smallest, epoc
     def usual(kept):
         return round(epochs * longer(kept))
 
-    stages = nested._stages(n, smallest, usual)
+    stages = _levels.stages_of(n, smallest, usual)
     assert [stages[0].top, *(one.low for one in stages)] == [*(one.top for one in stages), smallest]
     assert all(one.top > one.low for one in stages)
     if epochs >= 30:  # with fewer there are not always as many levels as counts
-        assert nested.STEP * stages[-1].top < smallest + 1
+        assert _levels.STEP * stages[-1].top < smallest + 1
     for one, before in zip(stages, [None, *stages], strict=False):
         assert one.epochs >= 1
-        few = one is stages[-1] and one is not stages[0] and one.top <= nested.FEW * n
+        few = one is stages[-1] and one is not stages[0] and one.top <= _levels.FEW * n
         assert one.epochs == usual(smallest / n) or not few
         assert (0 if few else one.begin) + one.epochs <= usual(one.low / n)
         assert one is stages[0] or one.soft <= one.epochs
@@ -317,14 +320,14 @@ def test_levels_cover_every_count_and_no_network_sees_too_much(n, smallest, epoc
     last = stages[-1]
     if len(stages) > 1:
         assert last.soft <= last.epochs / 2
-    tried, alone = len(stages) > 1 and last.top <= nested.FEW * n, usual(smallest / n)
-    tries = round(nested.TRIES * alone / usual(1.0)) if tried else 1
+    tried, alone = len(stages) > 1 and last.top <= _levels.FEW * n, usual(smallest / n)
+    tries = round(_levels.TRIES * alone / usual(1.0)) if tried else 1
     assert [one.tries for one in stages] == [1] * (len(stages) - 1) + [tries]
     if tried:
-        trial = max(1, round(nested.TRIAL * alone))
+        trial = max(1, round(_levels.TRIAL * alone))
         assert last.chosen == min(last.next_begin + trial, last.begin + last.epochs)
-        assert last.soft == min(nested.SOFT * alone, alone / 2)
-        assert tries == nested.TRIES * (1 if longer(0.01) == 1 else 2)
+        assert last.soft == min(_levels.SOFT * alone, alone / 2)
+        assert tries == _levels.TRIES * (1 if longer(0.01) == 1 else 2)
 
 
 @pytest.mark.parametrize("epochs", [2, 12])
@@ -344,7 +347,7 @@ def test_the_last_level_goes_on_with_the_best_of_its_orders(rows, monkeypatch, e
         measured.append((found, self, self.step))
         return found
 
-    monkeypatch.setattr(nested, "FEW", 1)
+    monkeypatch.setattr(_levels, "FEW", 1)
     whole = []
     make = nested._Level.whole
     monkeypatch.setattr(nested._Level, "whole", lambda *of: whole.append(make(*of)) or whole[-1])
@@ -354,7 +357,7 @@ def test_the_last_level_goes_on_with_the_best_of_its_orders(rows, monkeypatch, e
     weight = np.random.default_rng(0).uniform(0.5, 2, len(y))
     path = ShadowPath((16, 8), n_nodes_min=3, max_iter=epochs, random_state=0, validation_fraction=0)
     path.fit(X, y, sample_weight=weight)
-    assert len(measured) == nested.TRIES
+    assert len(measured) == _levels.TRIES
     assert kept[-1] is min(measured, key=itemgetter(0))[1]
     (when,) = {step for *_, step in measured}  # the same for all
     assert kept[-1].step == kept[-1].n_steps
@@ -364,52 +367,64 @@ def test_the_last_level_goes_on_with_the_best_of_its_orders(rows, monkeypatch, e
     np.testing.assert_allclose(moved, 1.2 * np.random.default_rng(0).standard_normal(len(moved)))
 
 
-@pytest.mark.parametrize(("longer", "epochs"), [(False, 4), (True, 8)])
-def test_at_last_the_smallest_trains_on_alone(rows, monkeypatch, longer, epochs):
-    """On what the other levels learn from, at a low rate; all other networks stay as they were."""
+@pytest.mark.parametrize(("longer", "alpha", "epochs"), [(False, 0.1, 4), (True, "auto", 8)])
+def test_at_last_the_smallest_trains_on_alone(rows, monkeypatch, longer, alpha, epochs):
+    """As any network does, on what the other levels learn from; all other networks stay as they were."""
     calls, families = [], []
-    go_on, with_smallest = nested.train, nested.Family.with_smallest
+    alone, with_smallest = nested._train_alone, nested.Family.with_smallest
 
-    def spy(network, shadow, x, target, weight, settings, rng, **more):
-        calls.append((network.copy(), shadow, x, target, weight, settings))
-        return go_on(network, shadow, x, target, weight, settings, rng, **more)
+    def spy(network, data, settings, decay, rng, journal):
+        calls.append((network.copy(), data, settings, decay, copy.deepcopy(rng)))
+        return alone(network, data, settings, decay, rng, journal)
 
     def merged(family, network):
-        families.append((family, network))
+        families.append(family)
         return with_smallest(family, network)
 
-    monkeypatch.setattr(nested, "train", spy)
+    monkeypatch.setattr(_levels, "FEW", 1)
+    monkeypatch.setattr(nested, "_train_alone", spy)
     monkeypatch.setattr(nested.Family, "with_smallest", merged)
     if longer:
         monkeypatch.setattr("shadowprune.path.usual_epochs", lambda n, batch, kept: 12 if kept > 0.5 else 24)
     X, y = rows
     weight = np.random.default_rng(0).uniform(0.5, 2, len(y))
     path = ShadowPath(
-        (16, 8), n_nodes_min=3, max_iter="auto" if longer else 12, alpha=0.1, learning_rate_init=0.01,
+        (16, 8), n_nodes_min=3, max_iter="auto" if longer else 12, alpha=alpha, learning_rate_init=0.01,
         random_state=0, validation_fraction=0,
     ).fit(X, y, sample_weight=weight)  # fmt: skip
-    ((start, shadow, x, target, given, settings),) = calls
-    ((before, network),) = families
-    assert shadow is None
-    assert (settings.epochs, settings.weight_decay) == (epochs, 0.1)
-    assert settings.learning_rate == pytest.approx(0.3 * 0.01)
+    ((start, (x, target, given), settings, decay, rng),) = calls
+    (before,) = families
     np.testing.assert_array_equal(start.params, before.at(3).params)
+    assert given == pytest.approx(weight / weight.mean())
     labels = y[:, None].astype(np.float32)
     whole = nested._taught(before.whole.network, x, labels, "binary_crossentropy")
     np.testing.assert_array_equal(target, whole)
-    assert given == pytest.approx(weight / weight.mean())
-    np.testing.assert_array_equal(path.family_.at(3).params, network.params)
-    assert not np.array_equal(network.params, start.params)
+    assert (settings.epochs, settings.learning_rate) == (epochs, pytest.approx(0.3 * 0.01))
+    history = path.history_
+    assert history.weight_decay[-epochs - 1 :] == [decay] * (epochs + 1)  # that of the last level
+    assert decay == 0.1 if alpha == 0.1 else 0 < decay < 0.02
+    assert history.n_nodes[-epochs:] == [3] * epochs
+    settings = replace(settings, weight_decay=decay)
+    wanted, _, other = training.train(start, None, x, target, given, settings, rng)
+    np.testing.assert_array_equal(path.family_.at(3).params, wanted.params)
+    assert history.loss[-epochs:] == other.loss
+    assert history.learning_rate[-epochs:] == other.learning_rate
+    assert not np.array_equal(start.params, wanted.params)
     for n in range(4, 25):
         np.testing.assert_array_equal(path.family_.at(n).params, before.at(n).params)
-    assert path.history_.n_nodes[-epochs:] == [3] * epochs
-    assert path.history_.weight_decay[-1] == 0.1
-    assert max(path.history_.learning_rate[-epochs:]) < 0.3 * 0.01
+
+
+def test_where_the_smallest_is_not_small_nothing_trains_on(rows):
+    path = ShadowPath((16, 8), n_nodes_min=16, max_iter=8, random_state=0).fit(*rows)
+    assert path.family_.bands[0].knots[0] == 16
+    assert len(path.family_.bands[0].knots) > 1
+    assert len(path.history_.loss) == _levels.count_epochs(24, 16, lambda kept: 8)
 
 
 def test_ctrl_c_while_the_smallest_trains_alone(rows, monkeypatch):
+    monkeypatch.setattr(_levels, "FEW", 1)
     seen = []
-    total = nested.count_epochs(24, 3, lambda kept: 10)
+    total = _levels.count_epochs(24, 3, lambda kept: 10)
 
     def stop(self):
         seen.append(1)
@@ -418,11 +433,47 @@ def test_ctrl_c_while_the_smallest_trains_alone(rows, monkeypatch):
 
     monkeypatch.setattr(ShadowClassifier, "_after_epoch", stop)
     path = ShadowPath((16, 8), n_nodes_min=3, max_iter=10, random_state=0)
-    with pytest.warns(RuntimeWarning, match="training interrupted in epoch 2 of 3") as warned:
+    with pytest.warns(RuntimeWarning, match=f"interrupted in epoch {total - 1} of {total}; ") as warned:
         path.fit(*rows)
     assert warned[0].filename == __file__
     assert path.family_.bands[0].knots == (3,)
+    above = path.family_.bands[1].at(3)
+    assert not np.array_equal(path.family_.at(3).params, above.params)  # what it has learned stays
     assert [path.at(n).n_nodes_ for n in (3, 11, 24)] == [3, 11, 24]
+
+
+def test_an_order_that_diverges_is_given_up(rows, monkeypatch):
+    """Of four, the second in its second epoch; the others are compared. Any other level ends the training."""
+    monkeypatch.setattr(_levels, "FEW", 1)
+    made, measured = [], []
+    below, epoch, loss = nested._Level.below, nested._Level.epoch, nested._Level.loss
+
+    def make(self, *given):
+        made.append(below(self, *given))
+        return made[-1]
+
+    def diverge(self, *given):
+        if self.step and len(made) > failing and self is made[failing]:
+            raise ValueError("diverged")
+        return epoch(self, *given)
+
+    def compare(self, *given):
+        measured.append(self)
+        return loss(self, *given)
+
+    for name, spy in (("below", make), ("epoch", diverge), ("loss", compare)):
+        monkeypatch.setattr(nested._Level, name, spy)
+    path = ShadowPath((16, 8), n_nodes_min=3, max_iter=12, random_state=0)
+    n_levels = len(_levels.stages_of(24, 3, lambda kept: 12)) - 1
+    failing = n_levels  # the first of the rivals; before it come the levels, the last of them unmoved
+    path.fit(*rows)
+    assert len(made) == n_levels + 3
+    assert set(measured) == {made[n_levels - 1], *made[n_levels + 1 :]}
+    assert [path.at(n).n_nodes_ for n in (3, 11, 24)] == [3, 11, 24]
+    made.clear()
+    failing = n_levels - 1
+    with pytest.raises(ValueError, match="diverged"):
+        path.fit(*rows)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -443,7 +494,7 @@ def test_history_has_every_epoch(rows):
     for epochs in (1, 4, 13):
         path = ShadowPath((16, 8), n_nodes_min=3, max_iter=epochs, random_state=0).fit(*rows)
         history = path.history_
-        assert len(history.loss) == nested.count_epochs(24, 3, lambda kept, n=epochs: n)
+        assert len(history.loss) == _levels.count_epochs(24, 3, lambda kept, n=epochs: n)
         assert len(history.learning_rate) == len(history.weight_decay) == len(history.n_nodes)
         assert np.isfinite(history.loss).all()
         assert min(history.n_nodes) == 3
@@ -499,12 +550,12 @@ def test_one_count_a_step_once_the_order_is_fixed(rng, monkeypatch):
 def test_all_of_two_nodes_is_the_whole(rng):
     X = rng.normal(size=(60, 3))
     path = ShadowPath((2,), max_iter=3, random_state=0, validation_fraction=0).fit(X, X[:, 0] > 0)
-    assert [band.knots[-1] for band in path.family_.bands] == [1, 2]
+    assert [band.knots[-1] for band in path.family_.bands] == [2]
 
 
 def test_what_the_levels_of_256_nodes_do_when():
     """Largest and smallest count, begin, epochs, orders, of 30 epochs; .2 of the nodes are 51."""
-    stages = nested._stages(256, 12, lambda kept: 30)
+    stages = _levels.stages_of(256, 12, lambda kept: 30)
     assert [(one.top, one.low, one.begin, one.epochs, one.tries) for one in stages] == [
         (256, 205, 0, 22, 1),
         (205, 123, 4, 18, 1),
@@ -514,7 +565,15 @@ def test_what_the_levels_of_256_nodes_do_when():
         (26, 18, 12, 16, 1),
         (18, 12, 14, 30, 4),
     ]
-    last = nested._stages(20, 3, lambda kept: 30)[-1]
+    assert (stages[-1].soft, stages[-1].chosen, stages[-1].alone) == (4, 20, 10)
+    assert {one.alone for one in stages[:-1]} == {0}
+    grown = _levels.stages_of(256, 12, lambda kept: usual_epochs(88_000, 512, kept))  # up to 60
+    assert [(one.begin, one.epochs) for one in grown] == [
+        (0, 22), (4, 18), (6, 16), (9, 20), (12, 40), (16, 44), (20, 60)
+    ]  # fmt: skip
+    last = grown[-1]
+    assert (last.soft, last.tries, last.chosen, last.alone) == (8, 8, 32, 20)
+    last = _levels.stages_of(20, 3, lambda kept: 30)[-1]
     assert (last.top, last.tries) == (4, 4)  # just few
 
 

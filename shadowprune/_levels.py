@@ -1,0 +1,90 @@
+"""When the levels of a path train, and for how long: see nested.py for what they are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+FIRST = 0.8  # part of all nodes where the second level begins
+STEP = 0.6  # part of its nodes where the level below another begins; the last two fall by equal factors
+WHOLE = 0.75  # part of the epochs for the whole network
+LENGTH_SECOND = 0.6  # part of its own for the second level, of 80 to 48 % of the nodes
+LENGTH = 0.5  # the same for each level below it
+FEW = 0.2  # part of all nodes up to which a level has few: it costs little
+LENGTH_FEW = 0.55  # the same for it, and more as its epochs grow over those of all nodes; a last one has all
+TRIES = 4  # orders that a last level of few nodes begins from, more as its epochs grow in the same way
+SOFT = 2 / 15  # soft epochs of the whole network; of the last level as part of those of a single run
+SOFT_BELOW = 1 / 15  # soft epochs of each other level, as part of its own
+TRIAL = 1 / 15  # part of the epochs of a single run from where the order is fixed until one is chosen
+ALONE = 1 / 3  # the same for the smallest network with weights of its own, below a last level of few nodes
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What one level does when; times in epochs."""
+
+    top: int  # nodes of its network
+    low: int  # its smallest count, once the order is fixed
+    begin: int  # what its weights have seen already
+    epochs: int
+    soft: float  # with soft gates
+    tries: int = 1  # orders it begins from
+    chosen: int = 0  # what its weights have seen when one of them is chosen
+    alone: int = 0  # at last, of its smallest network with weights of its own
+
+    @property
+    def next_begin(self) -> int:
+        """What the weights of the next level have seen."""
+        return self.begin + max(1, math.ceil(self.soft - 1e-9))
+
+
+def _counts(n: int, smallest: int) -> list[int]:
+    """Node counts between which the levels lie, from all to the smallest; the last two share what remains."""
+    counts, below = [n], min(round(FIRST * n), n - 1)
+    while STEP * below >= smallest:
+        counts.append(below)
+        below = round(STEP * below)
+    between = round(math.sqrt(counts[-1] * smallest))
+    if len(counts) > 1 and smallest < between < counts[-1]:
+        counts.append(between)
+    return [*counts, smallest]
+
+
+def stages_of(n: int, smallest: int, epochs: Callable[[float], int]) -> list[Stage]:
+    """All levels; but in a last one of few no network sees more epochs than a single run of the smallest."""
+    whole = epochs(1.0)
+    counts = _counts(n, smallest)
+    stages = [Stage(n, counts[1], 0, max(1, round(WHOLE * whole)), SOFT * whole)]
+    for top, low in pairwise(counts[1:]):
+        begin, most = stages[-1].next_begin, epochs(low / n)
+        if begin >= most:
+            break
+        part = LENGTH_SECOND if len(stages) == 1 else LENGTH
+        if top <= FEW * n:
+            part = LENGTH_FEW * most / whole
+        length = min(max(1, round(part * most)), most - begin)
+        stages.append(Stage(top, low, begin, length, SOFT_BELOW * most))
+    last = replace(stages.pop(), low=smallest)
+    if stages:
+        few, single = last.top <= FEW * n, epochs(smallest / n)
+        length = single if few else last.epochs
+        last = replace(last, epochs=length, soft=min(SOFT * single, length / 2))
+        if few:
+            chosen = min(last.next_begin + max(1, round(TRIAL * single)), last.begin + last.epochs)
+            tries, alone = round(TRIES * single / whole), max(1, round(ALONE * single))
+            last = replace(last, tries=tries, chosen=chosen, alone=alone)
+    return [*stages, last]
+
+
+def epochs_below(stages: list[Stage]) -> range:
+    """Epochs of the levels below the whole network, by what the first of them has seen."""
+    below = stages[1:]
+    return range(below[0].begin, max(one.begin + one.epochs for one in below)) if below else range(0)
+
+
+def count_epochs(n_nodes: int, smallest: int, epochs: Callable[[float], int]) -> int:
+    """Epochs of the whole run, in which not all levels train at the same time."""
+    stages = stages_of(n_nodes, smallest, epochs)
+    return stages[0].epochs + len(epochs_below(stages)) + stages[-1].alone
