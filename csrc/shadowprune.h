@@ -290,7 +290,7 @@ typedef struct {
     const float *x;       /* (n_rows, width[0]) */
     const float *target;  /* (n_rows, width[L]) */
     const float *weight;  /* (n_rows) or NULL */
-    const int32_t *order; /* (n) rows to train on, in this order */
+    const int32_t *order; /* (n) rows to train on, in this order; NULL: the first n in turn */
     int64_t n;
     const float *rate, *decay;          /* (n_steps), n_steps = ceil(n / batch_size) */
     const double *budget, *temperature; /* (n_steps, n_budgets), (n_steps, n_groups); NULL without a shadow */

@@ -189,6 +189,17 @@ static void soften(const sp_trainer *trainer, int rows, const float *z, const fl
         soft[i] = target[i] + 0.5f * soft[i];
 }
 
+/* Rows of what a run trains on, from the given one on: where they lie if it takes them in turn, or gathered. */
+static const float *fetch(const sp_batch *b, const float *from, int width, int64_t first, int n, float *to,
+                          int64_t stride)
+{
+    const int32_t *order = b->run->order;
+    if (!order)
+        return from + (b->first + first) * width;
+    b->trainer->net.kernels->gather(n, width, from, order + b->first + first, to, stride);
+    return to;
+}
+
 /* The gradient of one slice: dL/dv, and its part of the mean loss. */
 static void gradient(void *context, int slice, int worker)
 {
@@ -198,6 +209,7 @@ static void gradient(void *context, int slice, int worker)
     const sp_run *run = b->run;
     const sp_scratch *own = &trainer->scratch[worker];
     const int n_layers = net->layout.n_layers, n_in = net->layout.width[0], n_out = net->layout.width[n_layers];
+    const int64_t x_stride = run->order ? net->stride[0] : n_in;
     float *block = own->block, *z = block + net->output[n_layers];
     float *grad = trainer->grads + slice * net->n_packed;
     const int64_t n_blocks = blocks(b->rows);
@@ -206,23 +218,18 @@ static void gradient(void *context, int slice, int worker)
     double loss = 0;
     for (int64_t first = begin; first < end && first < b->rows; first += SP_BLOCK_ROWS) {
         const int n = (int)(b->rows - first < SP_BLOCK_ROWS ? b->rows - first : SP_BLOCK_ROWS);
-        const int32_t *order = b->order + first;
-        const float *target = own->target;
-        float *x = b->gathered ? b->gathered + first * net->stride[0] : block;
-        if (!b->add)
-            net->kernels->gather(n, n_in, run->x, order, x, net->stride[0]);
-        if (b->soft && b->add)
-            target = b->soft + first * n_out;
-        else
-            net->kernels->gather(n, n_out, run->target, order, own->target, n_out);
-        if (run->weight)
-            net->kernels->gather(n, 1, run->weight, order, own->weight, 1);
-        sp_net_forward(net, x, net->stride[0], n, block);
+        float *gathered = b->gathered ? b->gathered + first * net->stride[0] : block;
+        const bool again = b->add && run->order; /* an earlier pass has gathered them */
+        const float *x = again ? gathered : fetch(b, run->x, n_in, first, n, gathered, x_stride);
+        const float *target =
+            b->soft && b->add ? b->soft + first * n_out : fetch(b, run->target, n_out, first, n, own->target, n_out);
+        const float *weight = run->weight ? fetch(b, run->weight, 1, first, n, own->weight, 1) : NULL;
+        sp_net_forward(net, x, x_stride, n, block);
         if (b->soft && !b->add)
             soften(trainer, n, z, target, b->soft + first * n_out);
-        loss += sp_loss_rows(trainer->loss, n, n_out, z, net->stride[n_layers], target, n_out,
-                             run->weight ? own->weight : NULL, 1.0f / (float)b->rows, z, net->stride[n_layers]);
-        sp_net_backward(net, x, net->stride[0], n, block, grad, first > begin);
+        loss += sp_loss_rows(trainer->loss, n, n_out, z, net->stride[n_layers], target, n_out, weight,
+                             1.0f / (float)b->rows, z, net->stride[n_layers]);
+        sp_net_backward(net, x, x_stride, n, block, grad, first > begin);
     }
     b->loss[slice] = loss;
 }
@@ -256,7 +263,7 @@ static sp_status one_step(sp_trainer *trainer, const sp_run *run, int64_t step, 
     sp_batch b = {
         .trainer = trainer,
         .run = run,
-        .order = run->order + first,
+        .first = first,
         .rows = rows,
         .n_slices = slices(&trainer->net, rows),
         .rule = sp_rule_of(&trainer->optimizer, trainer->step + 1, run->rate[step]),

@@ -35,9 +35,8 @@ struct sp_trainer {
 typedef struct {
     sp_trainer *trainer;
     const sp_run *run;
-    const int32_t *order;
-    int64_t rows;
-    const float *gates; /* NULL: all open */
+    int64_t first, rows; /* of the run */
+    const float *gates;  /* NULL: all open */
     int n_slices;
     sp_rule rule;
     float keep;

@@ -72,6 +72,30 @@ def test_soft_then_fixed_order_against_the_twin(activation, loss):
     assert error(shift, twin.shift) < 1e-3
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_rows_in_turn_are_read_where_they_lie_to_the_same_bits(loss, threads):
+    """A last batch that is not full; from the middle of x; with weights and without; gates soft, fixed, none."""
+    x, target, weight, order, rate, decay = arguments(loss, 3)
+    budgets, temperatures = schedule(3)
+    order = order[: 2 * BATCH + 77]
+    for given in (weight, None):
+        states = []
+        for offset in (None, 0, 11):
+            core, _ = pair("relu", loss, threads)
+            data, rows = (x, target, given), order
+            if offset is not None:
+                data = tuple(a if a is None else np.concatenate([a[:offset], a[order]]) for a in data)
+                rows = np.arange(offset, offset + len(order), dtype=np.int32)
+            losses = [core.run(*data, rows, rate, decay, budgets, temperatures)]
+            core.freeze(ranks(core.get_shadow()[0]))
+            losses.append(core.run(*data, rows, rate, decay, np.rint(budgets), temperatures))
+            core.set_shadow([])
+            losses.append(core.run(*data, rows, rate, decay))
+            states.append(bits(*losses, *core.get_state()[:3]))
+        assert states[0] == states[1] == states[2]
+
+
 @pytest.mark.parametrize(
     ("widths", "batch"),
     [

@@ -289,11 +289,14 @@ static PyObject *run(TrainerObject *self, PyObject *args, PyObject *kwargs)
     const npy_intp n = PyArray_DIM(order, 0), batch = sp_trainer_batch_size(self->trainer);
     const npy_intp n_steps = n / batch + (n % batch > 0);
     const int32_t *rows = PyArray_DATA(order);
-    for (npy_intp i = 0; i < n; i++)
+    bool in_turn = true;
+    for (npy_intp i = 0; i < n; i++) {
         if (rows[i] < 0 || rows[i] >= n_rows) {
             PyErr_Format(PyExc_ValueError, "order holds %d; x has rows 0 to %zd", rows[i], (Py_ssize_t)n_rows - 1);
             goto end;
         }
+        in_turn &= rows[i] - rows[0] == i;
+    }
     if (!(rate = sp_in_vector(rate_obj, "learning_rate", NPY_FLOAT32, n_steps)) ||
         !sp_at_least(rate, "learning_rate", 0) ||
         !(decay = sp_in_vector(decay_obj, "weight_decay", NPY_FLOAT32, n_steps)) ||
@@ -310,11 +313,13 @@ static PyObject *run(TrainerObject *self, PyObject *args, PyObject *kwargs)
             goto end;
         }
     }
+    const npy_intp n_in = layout->width[0], n_out = layout->width[layout->n_layers];
+    const npy_intp skip = in_turn && n ? rows[0] : 0;
     sp_run job = {
-        .x = PyArray_DATA(x),
-        .target = PyArray_DATA(target),
-        .weight = DATA(float, weight),
-        .order = rows,
+        .x = (const float *)PyArray_DATA(x) + skip * n_in,
+        .target = (const float *)PyArray_DATA(target) + skip * n_out,
+        .weight = weight ? DATA(float, weight) + skip : NULL,
+        .order = in_turn ? NULL : rows,
         .n = n,
         .rate = PyArray_DATA(rate),
         .decay = PyArray_DATA(decay),
@@ -333,7 +338,14 @@ static PyObject *run(TrainerObject *self, PyObject *args, PyObject *kwargs)
         Py_BEGIN_ALLOW_THREADS
         status = sp_trainer_run(self->trainer, &job, &done);
         Py_END_ALLOW_THREADS
-        job.order += job.n;
+        if (job.order)
+            job.order += job.n;
+        else {
+            job.x += job.n * n_in;
+            job.target += job.n * n_out;
+            if (job.weight)
+                job.weight += job.n;
+        }
         job.n = left - job.n;
         job.rate += done;
         job.decay += done;
