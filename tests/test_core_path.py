@@ -75,7 +75,7 @@ def test_soft_then_fixed_order_against_the_twin(activation, loss):
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("loss", LOSSES)
 def test_rows_in_turn_are_read_where_they_lie_to_the_same_bits(loss, threads):
-    """A last batch that is not full; from the middle of x; with weights and without; gates soft, fixed, none."""
+    """A last batch that is not full; from the middle of x; weights or none; gates soft, fixed, none."""
     x, target, weight, order, rate, decay = arguments(loss, 3)
     budgets, temperatures = schedule(3)
     order = order[: 2 * BATCH + 77]
