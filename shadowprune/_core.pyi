@@ -167,6 +167,7 @@ class Trainer:
         temperatures: F64 | None = None,
     ) -> F64:
         """Train over the rows named in order, batch_size at a time, without the GIL; mean loss of every step.
+        Consecutive rows are read where they lie.
 
         learning_rate, weight_decay: (n_steps,). budgets, temperatures: (n_steps, n_groups).
         """
