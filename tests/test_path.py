@@ -443,7 +443,7 @@ def test_ctrl_c_while_the_smallest_trains_alone(rows, monkeypatch):
 
 
 def test_an_order_that_diverges_is_given_up(rows, monkeypatch):
-    """Of three, the second in its second epoch; the others are compared. In other levels it ends the training."""
+    """Of three, the second in its second epoch; the others are compared. In other levels it ends the run."""
     monkeypatch.setattr(_levels, "FEW", 1)
     made, measured = [], []
     below, epoch, loss = nested._Level.below, nested._Level.epoch, nested._Level.loss
