@@ -287,11 +287,11 @@ void sp_trainer_set_corrections(sp_trainer *trainer, const float *gain, const fl
 void sp_trainer_get_corrections(const sp_trainer *trainer, float *gain, float *shift);
 
 typedef struct {
-    const float *x;       /* (n_rows, width[0]) */
-    const float *target;  /* (n_rows, width[L]) */
-    const float *weight;  /* (n_rows) or NULL */
-    const int32_t *order; /* (n) rows to train on, in this order; NULL: the first n in turn */
-    int64_t n;
+    const float *x;                     /* (n_rows, width[0]) */
+    const float *target;                /* (n_rows, width[L]) */
+    const float *weight;                /* (n_rows) or NULL */
+    const int32_t *order;               /* rows to train on, in this order; NULL: as they lie */
+    int64_t first, n;                   /* n of these, from the first on */
     const float *rate, *decay;          /* (n_steps), n_steps = ceil(n / batch_size) */
     const double *budget, *temperature; /* (n_steps, n_budgets), (n_steps, n_groups); NULL without a shadow */
     double *loss;                       /* (n_steps) out: mean over the batch */

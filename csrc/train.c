@@ -194,9 +194,10 @@ static const float *fetch(const sp_batch *b, const float *from, int width, int64
                           int64_t stride)
 {
     const int32_t *order = b->run->order;
+    const int64_t at = b->run->first + b->first + first;
     if (!order)
-        return from + (b->first + first) * width;
-    b->trainer->net.kernels->gather(n, width, from, order + b->first + first, to, stride);
+        return from + at * width;
+    b->trainer->net.kernels->gather(n, width, from, order + at, to, stride);
     return to;
 }
 

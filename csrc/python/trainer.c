@@ -313,13 +313,12 @@ static PyObject *run(TrainerObject *self, PyObject *args, PyObject *kwargs)
             goto end;
         }
     }
-    const npy_intp n_in = layout->width[0], n_out = layout->width[layout->n_layers];
-    const npy_intp skip = in_turn && n ? rows[0] : 0;
     sp_run job = {
-        .x = (const float *)PyArray_DATA(x) + skip * n_in,
-        .target = (const float *)PyArray_DATA(target) + skip * n_out,
-        .weight = weight ? DATA(float, weight) + skip : NULL,
+        .x = PyArray_DATA(x),
+        .target = PyArray_DATA(target),
+        .weight = DATA(float, weight),
         .order = in_turn ? NULL : rows,
+        .first = in_turn && n ? rows[0] : 0,
         .n = n,
         .rate = PyArray_DATA(rate),
         .decay = PyArray_DATA(decay),
@@ -338,14 +337,7 @@ static PyObject *run(TrainerObject *self, PyObject *args, PyObject *kwargs)
         Py_BEGIN_ALLOW_THREADS
         status = sp_trainer_run(self->trainer, &job, &done);
         Py_END_ALLOW_THREADS
-        if (job.order)
-            job.order += job.n;
-        else {
-            job.x += job.n * n_in;
-            job.target += job.n * n_out;
-            if (job.weight)
-                job.weight += job.n;
-        }
+        job.first += job.n;
         job.n = left - job.n;
         job.rate += done;
         job.decay += done;
