@@ -15,7 +15,6 @@ from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
 from shadowprune import ShadowClassifier, ShadowPath, _levels, nested, training
-from shadowprune._defaults import usual_epochs
 from shadowprune.metrics import background_rejection
 
 
@@ -294,42 +293,6 @@ def test_ctrl_c_while_the_order_is_fixed(rows, monkeypatch):
         assert [path.at(n).n_nodes_ for n in (3, 11, 24)] == [3, 11, 24]
 
 
-@pytest.mark.parametrize("epochs", [1, 2, 3, 7, 30, 200])
-@pytest.mark.parametrize(
-    ("n", "smallest"), [(256, 12), (10, 9), (6, 1), (44, 4), (2000, 3), (3, 2), (256, 4)]
-)
-@pytest.mark.parametrize("longer", [lambda kept: 1, lambda kept: min(2, max(1, kept**-0.5))])
-def test_levels_cover_every_count_and_no_network_sees_too_much(n, smallest, epochs, longer):
-    def usual(kept):
-        return round(epochs * longer(kept))
-
-    stages = _levels.stages_of(n, smallest, usual)
-    assert [stages[0].top, *(one.low for one in stages)] == [*(one.top for one in stages), smallest]
-    assert all(one.top > one.low for one in stages)
-    if epochs >= 30:  # with fewer there are not always as many levels as counts
-        assert _levels.STEP * stages[-1].top < smallest + 1
-    for one, before in zip(stages, [None, *stages], strict=False):
-        assert one.epochs >= 1
-        few = one is stages[-1] and one is not stages[0] and one.top <= _levels.FEW * n
-        assert one.epochs == usual(smallest / n) or not few
-        assert (0 if few else one.begin) + one.epochs <= usual(one.low / n)
-        assert one is stages[0] or one.soft <= one.epochs
-        if before:
-            assert one.begin >= before.begin + before.soft
-            assert one.begin <= before.begin + before.epochs  # that order is fixed by then
-    last = stages[-1]
-    if len(stages) > 1:
-        assert last.soft <= last.epochs / 2
-    tried, alone = len(stages) > 1 and last.top <= _levels.FEW * n, usual(smallest / n)
-    tries = round(_levels.TRIES * alone / usual(1.0)) if tried else 1
-    assert [one.tries for one in stages] == [1] * (len(stages) - 1) + [tries]
-    if tried:
-        trial = max(1, round(_levels.TRIAL * alone))
-        assert last.chosen == min(last.next_begin + trial, last.begin + last.epochs)
-        assert last.soft == min(_levels.SOFT * alone, alone / 2)
-        assert tries == _levels.TRIES * (1 if longer(0.01) == 1 else 2)
-
-
 @pytest.mark.parametrize("epochs", [2, 12])
 def test_the_last_level_goes_on_with_the_best_of_its_orders(rows, monkeypatch, epochs):
     measured, kept = [], []
@@ -551,30 +514,6 @@ def test_all_of_two_nodes_is_the_whole(rng):
     X = rng.normal(size=(60, 3))
     path = ShadowPath((2,), max_iter=3, random_state=0, validation_fraction=0).fit(X, X[:, 0] > 0)
     assert [band.knots[-1] for band in path.family_.bands] == [2]
-
-
-def test_what_the_levels_of_256_nodes_do_when():
-    """Largest and smallest count, begin, epochs, orders, of 30 epochs; .2 of the nodes are 51."""
-    stages = _levels.stages_of(256, 12, lambda kept: 30)
-    assert [(one.top, one.low, one.begin, one.epochs, one.tries) for one in stages] == [
-        (256, 205, 0, 22, 1),
-        (205, 123, 4, 18, 1),
-        (123, 74, 6, 15, 1),
-        (74, 44, 8, 15, 1),
-        (44, 26, 10, 16, 1),
-        (26, 18, 12, 16, 1),
-        (18, 12, 14, 30, 3),
-    ]
-    assert (stages[-1].soft, stages[-1].chosen, stages[-1].alone) == (4, 20, 10)
-    assert {one.alone for one in stages[:-1]} == {0}
-    grown = _levels.stages_of(256, 12, lambda kept: usual_epochs(88_000, 512, kept))  # up to 60
-    assert [(one.begin, one.epochs) for one in grown] == [
-        (0, 22), (4, 18), (6, 16), (9, 20), (12, 40), (16, 44), (20, 60)
-    ]  # fmt: skip
-    last = grown[-1]
-    assert (last.soft, last.tries, last.chosen, last.alone) == (8, 6, 32, 20)
-    last = _levels.stages_of(20, 3, lambda kept: 30)[-1]
-    assert (last.top, last.tries) == (4, 3)  # just few
 
 
 def test_ranks_have_the_best_of_every_layer_first():
