@@ -21,7 +21,7 @@ STUDIED = 14_912  # weights of 40-64-64-64-64-1, on which much data were seen to
 ENOUGH = 0.15  # as many weights per row
 SCARCEST = 5.0  # weights per target; decay grows with them up to here
 SCARCE, FLATTEST = 7.0, 0.2  # from here on it falls less with the size of a network, by powers up to this
-CROWDED = 1.5  # power of classes per node that decay is times
+CROWDED = 1.5  # power of classes per node that decay is times; down to half of it below two nodes a layer
 EARLY, LATE = 0.5, 1.5  # and times this while the budget falls, and after the hard finish
 EPOCHS, STEPS = 30, 3000  # at least
 FEW = 0.3  # part of the nodes from which on fewer take more epochs, up to twice
@@ -67,8 +67,12 @@ def classes_per_node(widths: Sequence[Any], loss: str) -> Any:
     """Of the average hidden layer, at least one; one without classes."""
     if loss != "categorical_crossentropy" or len(widths) < 3:
         return 1.0
-    nodes = sum(widths[1:-1]) / (len(widths) - 2)
-    return np.maximum(1.0, widths[-1] / nodes)
+    return np.maximum(1.0, widths[-1] / nodes_per_layer(widths))
+
+
+def nodes_per_layer(widths: Sequence[Any]) -> Any:
+    """Of the hidden layers, in the mean."""
+    return sum(widths[1:-1]) / (len(widths) - 2)
 
 
 def live_weight_decay(n_weights: Any) -> Any:
@@ -84,7 +88,8 @@ class WeightDecay:
     """Weight decay that follows the live size of the network.
 
     Where classes outnumber the nodes of a layer, more decay helps as a larger learning rate does: it is times
-    a power of classes per node, up to twice that of the whole network. All this before `by_stage`.
+    a power of classes per node, up to twice that of the whole network. With less than two nodes a layer some
+    have one, and die of it: there the power is less. All this before `by_stage`.
 
     Parameters
     ----------
@@ -115,8 +120,13 @@ class WeightDecay:
         n, n_whole = count_weights(widths), count_weights(self.widths)
         whole = live_weight_decay(n_whole)
         decay = np.minimum(whole, live_weight_decay(n) * (n_whole / n) ** self.flatter)
-        crowded = classes_per_node(widths, self.loss) ** self.crowded
-        return DECAY * self.factor * np.minimum(decay * crowded, 2 * whole)
+        return DECAY * self.factor * np.minimum(decay * self._crowding(widths), 2 * whole)
+
+    def _crowding(self, widths: Sequence[Any]) -> Any:
+        classes = classes_per_node(widths, self.loss)
+        if np.all(classes == 1):
+            return classes
+        return classes ** (self.crowded * np.clip(nodes_per_layer(widths) - 1, 0.5, 1))
 
     def by_stage(self, final: Sequence[int]) -> NDArray[np.float64]:
         """What it is times in each stage of a shadow that leaves the `final` widths.
@@ -127,7 +137,7 @@ class WeightDecay:
         """
         if self.loss == "squared_error" or sum(final[1:-1]) == sum(self.widths[1:-1]):
             return np.ones(3)
-        crowded = float(classes_per_node(final, self.loss)) ** self.crowded
+        crowded = float(self._crowding(final))
         return np.array([min(1.0, self.early * crowded**2), 1.0, max(0.5, self.late / crowded)])
 
 

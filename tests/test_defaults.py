@@ -66,10 +66,21 @@ def test_weight_decay_never_exceeds_that_of_the_whole_network():
 
 @pytest.mark.parametrize(
     ("classes", "nodes", "slower", "at_last"),
-    [(5, 20, 1, 1.5), (5, 8, 1.25**1.5, 1.5), (5, 4, 2.5**1.5, 0.5 * 2.5**1.5), (12, 4, None, None)],
+    [
+        (5, 20, 1, 1.5),
+        (5, 8, 1.25**1.5, 1.5),
+        (5, 4, 2.5**1.5, 0.5 * 2.5**1.5),
+        (12, 4, None, None),
+        (5, 3, (5 / 1.5) ** 0.75, 1.5),
+        (3, 2, 3**0.75, 1.5),
+        (8, 3, (8 / 1.5) ** 0.75, 0.5 * (8 / 1.5) ** 0.75),
+    ],
 )
 def test_weight_decay_falls_less_where_classes_crowd(rng, classes, nodes, slower, at_last):
-    """Two layers; it becomes at most twice what it is for the whole network, and half of that at last."""
+    """Two layers; it becomes at most twice what it is for the whole network, and half of that at last.
+
+    With three or two nodes they are too thin for the whole power.
+    """
     X, y = rng.normal(size=(200, 6)), np.arange(200) % classes
     clf = sp.ShadowClassifier((16, 16), n_nodes=nodes, max_iter=20, random_state=0).fit(X, y)
     whole = 0.6 * (n_weights([6, 16, 16, classes]) / 15000) ** 0.5
