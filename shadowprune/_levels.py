@@ -14,10 +14,10 @@ LENGTH_SECOND = 0.6  # part of its own for the second level, of 80 to 48 % of th
 LENGTH = 0.5  # the same for each level below it
 FEW = 0.2  # part of all nodes up to which a level has few: it costs little
 LENGTH_FEW = 0.55  # the same for it, and more as its epochs grow over those of all nodes; a last one has all
-TRIES = 3  # orders that a last level of few nodes begins from, more as its epochs grow in the same way
+TRIES = 4  # orders that a last level of few nodes begins from, more as its epochs grow in the same way
 SOFT = 2 / 15  # soft epochs of the whole network; of the last level as part of those of a single run
 SOFT_BELOW = 1 / 15  # soft epochs of each other level, as part of its own
-TRIAL = 1 / 15  # part of the epochs of a single run from where the order is fixed until one is chosen
+TRIAL = 0.15  # part of the epochs of a single run from where the order is fixed until one is chosen
 ALONE = 1 / 3  # the same for the smallest network with weights of its own, below a last level of few nodes
 
 
