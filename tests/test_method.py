@@ -400,6 +400,17 @@ def test_differences_are_paired():
     assert report.mean_error({0: 0.9, 1: 0.9002}, 5) == ".90010 ± .00010"
 
 
+def test_time_of_a_path_is_beside_a_run_for_each_budget():
+    def record(method, nodes, seed, seconds):
+        return {"stage": "test", "method": method, "nodes": nodes, "seed": seed, "seconds": seconds}
+
+    records = [record("shadow default", n, s, 1.0 + s) for n in (9, 6, 3) for s in range(3)]
+    assert report.time_of_path(report.Results("digits", records)) == []
+    records += [record("path", n, s, t) for n in (9, 6, 3) for s, t in enumerate((1.5, 2.4, 3.6))]
+    (said, _) = report.time_of_path(report.Results("digits", records))
+    assert "takes .40 of the processor time of the 3 runs of" in said and "; .40 to .50)" in said
+
+
 def test_published_page_is_what_was_measured():
     documents = report.documents_in(ROOT / "docs")
     assert ("methods", "jets") in documents

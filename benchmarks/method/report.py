@@ -195,6 +195,21 @@ def cost_table(found: Results) -> list[str]:
     return markdown(heads, rows)
 
 
+def time_of_path(found: Results) -> list[str]:
+    """Of one path beside a run for each budget, seed by seed."""
+    runs = [found.values(OURS, n, "seconds") for n in found.nodes]
+    of_path = found.values("path", found.nodes[0], "seconds") if found.nodes else {}
+    seeds = sorted(set(of_path).intersection(*runs))
+    if not seeds:
+        return []
+    parts = [of_path[s] / sum(run[s] for run in runs) for s in seeds]
+    low, high = (short(f(parts), 2) for f in (min, max))
+    return [
+        f"One *path* takes {short(float(np.median(parts)), 2)} of the processor time of the {len(runs)} runs "
+        f"of *{OURS}* (median over the seeds; {low} to {high}).", "",
+    ]  # fmt: skip
+
+
 def page(documents: Documents) -> str:
     """The page."""
     lines = [(Path(__file__).parent / "introduction.md").read_text(encoding="utf-8")]
@@ -212,7 +227,7 @@ def page(documents: Documents) -> str:
                 lines += verdict(found, ours)
         if found.column == "auc":
             lines += ["Background rejection at 50 % / 70 % signal efficiency:", "", *rejection_table(found)]
-        lines += ["Counts, time and effort:", "", *cost_table(found)]
+        lines += ["Counts, time and effort:", "", *cost_table(found), *time_of_path(found)]
     lines += [(Path(__file__).parent / "remarks.md").read_text(encoding="utf-8")]
     return "\n".join(
         [*lines, *check_section(documents), *defaults_section(documents), *rules_section(documents)]
