@@ -45,8 +45,7 @@ KNOT = 1.5  # corrections stand at node counts no further apart than this, as a 
 FALL = 0.6  # part of its soft epochs in which the smallest budget of the whole network falls
 LARGE = 0.35  # of the nodes: while the smallest budget is larger, one drawn above it says the same
 WARM = 0.5  # temperature at which a level below begins, of that of the whole network
-# a level below has the weight decay of a single run times its part of the nodes squared, or this if more;
-# all of it where data are scarcest or classes crowd
+# of the weight decay of a single run, for levels below; all of it where data are scarcest or classes crowd
 LESS_DECAY = 0.25
 RISE = 0.3  # that of the whole network rises from 1 - RISE to 1 + RISE times
 BEYOND = 0.25  # draws of the largest count of a level, as a part of the log-uniform ones
@@ -157,9 +156,9 @@ def train_nested(
         Weights of the rows, with mean one.
     settings : Settings
         A `weight_decay` that follows the size is that of a single run for the whole network, where it rises
-        from .7 to 1.3 times that. A level below has that of its largest times the square of its part of the
-        nodes, or a quarter, or more where data are very scarce or classes outnumber the nodes of a layer; the
-        smallest network alone has that of the last level. Learning rate and epochs are not used.
+        from .7 to 1.3 times that, and a quarter of that of its largest in a level below, or more where data
+        are very scarce or classes outnumber the nodes of a layer; the smallest network alone has that of the
+        last level. Learning rate and epochs are not used.
     rng : numpy.random.Generator
         Order of the rows, and the budgets drawn.
     learning_rate, epochs : callable
@@ -336,9 +335,8 @@ class _Level:
         self.is_whole = stage.begin == 0
         decay, self.rise = settings.weight_decay, 0.0
         if isinstance(decay, WeightDecay):
-            crowded = classes_per_node(network.widths, settings.loss) > 1
-            part = network.n_nodes / sum(decay.widths[1:-1])
-            less = 1.0 if crowded else max(part**2, LESS_DECAY ** (1 - decay.flatter / FLATTEST))
+            all_of_it = self.is_whole or classes_per_node(network.widths, settings.loss) > 1
+            less = 1.0 if all_of_it else LESS_DECAY ** (1 - decay.flatter / FLATTEST)
             decay = less * float(decay(network.widths))
             self.rise = RISE if self.is_whole else 0.0
         self.decay = decay
