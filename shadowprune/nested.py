@@ -17,8 +17,8 @@ smaller a level, the less it costs. The last one, if it is small, begins from se
 does, soon goes on with the one whose smallest network has the least loss, and trains for as long as that run.
 At last its smallest network trains on with weights of its own, at a low learning rate.
 
-The first level learns from the labels, all below half from these, half from what the whole network
-says in the end. While gates are soft, the later passes of a step learn half from the first.
+The first level learns from the labels, all below three tenths from these, seven from what the whole
+network says in the end. While gates are soft, the later passes of a step learn half from the first.
 """
 
 from __future__ import annotations
@@ -52,6 +52,9 @@ BEYOND = 0.25  # draws of the largest count of a level, as a part of the log-uni
 BEYOND_WHOLE = 2.5  # the same in the first level, once its order is fixed
 BELOW = 0.3  # the same of the smallest count, once the order is fixed; it gains most
 SLOWER = 0.3  # of a single run's learning rate, for the smallest network alone
+TAUGHT = (
+    0.7  # part of what all levels below learn from that is what the whole network says; the rest are labels
+)
 
 
 @dataclass(frozen=True)
@@ -301,9 +304,9 @@ def _family(levels: list[_Level]) -> Family:
 
 
 def _taught(network: Network, x: F32, target: F32, loss: str) -> F32:
-    """Targets halfway between the labels and what the network says."""
+    """Targets between the labels and what the network says."""
     _, off = _core.loss(loss, network.forward(x, keep=False), target)  # prediction less target, over n
-    taught: F32 = target + np.float32(0.5 * len(x)) * off
+    taught: F32 = target + np.float32(TAUGHT * len(x)) * off
     return taught
 
 

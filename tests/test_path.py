@@ -8,6 +8,7 @@ from operator import itemgetter
 
 import numpy as np
 import pytest
+from scipy.special import expit
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_digits, make_classification
 from sklearn.isotonic import IsotonicRegression
@@ -44,7 +45,7 @@ def test_every_count_is_exact_and_nested(path):
 
 def test_small_networks_come_from_levels_of_their_own(path):
     bands = path.family_.bands
-    assert [band.knots[-1] for band in bands] == [4, 6, 8, 13, 21, 35, 44]
+    assert [band.knots[-1] for band in bands] == [4, 5, 7, 12, 20, 33, 44]
     for below, above in pairwise(bands):
         assert not np.array_equal(below.network.params, above.at(below.knots[-1]).params)
         widths = path.at(below.knots[-1]).widths_
@@ -362,6 +363,8 @@ def test_at_last_the_smallest_trains_on_alone(rows, monkeypatch, longer, alpha, 
     labels = y[:, None].astype(np.float32)
     whole = nested._taught(before.whole.network, x, labels, "binary_crossentropy")
     np.testing.assert_array_equal(target, whole)
+    says = expit(before.whole.network.forward(x).astype(float))
+    np.testing.assert_allclose(target, 0.3 * labels + 0.7 * says, atol=1e-6)
     assert (settings.epochs, settings.learning_rate) == (epochs, pytest.approx(0.3 * 0.01))
     history = path.history_
     assert history.weight_decay[-epochs - 1 :] == [decay] * (epochs + 1)  # that of the last level
@@ -473,7 +476,7 @@ def test_one_epoch_and_few_counts(rows):
 
 
 def test_one_count_a_step_once_the_order_is_fixed(rng, monkeypatch):
-    """Levels of 40 and 32 nodes: how often the largest and the smallest count come, rounding included."""
+    """Levels of 40 and 30 nodes: how often the largest and the smallest count come, rounding included."""
     seen, run = {}, nested.run_steps
 
     def spy(*given):
@@ -486,7 +489,7 @@ def test_one_count_a_step_once_the_order_is_fixed(rng, monkeypatch):
     X = rng.normal(size=(640, 4))
     ShadowPath((20, 20), n_nodes_min=12, **options).fit(X, X[:, 0] > 0)
     whole, below, _ = seen.values()
-    for level, soft, top, low, beyond in ((whole, 4 * 80, 40, 32, 2.5), (below, 2 * 80, 32, 20, 0.25)):
+    for level, soft, top, low, beyond in ((whole, 4 * 80, 40, 30, 2.5), (below, 2 * 80, 30, 19, 0.25)):
         steps, budgets = (np.concatenate(part) for part in zip(*level, strict=True))
         fixed = budgets[steps >= soft]
         assert np.all(fixed[:, 1:] == top)
@@ -506,7 +509,7 @@ def test_one_count_a_step_once_the_order_is_fixed(rng, monkeypatch):
     assert np.mean(first[192:][turns[192:] == 0, 2] < 40) > 0.6
     steps, budgets = (np.concatenate(part) for part in zip(*below, strict=True))
     drawn = budgets[(steps < 2 * 80) & (steps % 2 == 1), 0]
-    assert np.mean(drawn == 32) == pytest.approx(0.25 / 1.25, abs=0.1)
+    assert np.mean(drawn == 30) == pytest.approx(0.25 / 1.25, abs=0.1)
     assert not np.any(drawn == 12)  # while gates are soft the smallest has a pass of its own
 
 
@@ -546,12 +549,12 @@ def test_weight_decay_of_the_levels(rng, rows, less, power):
     X, y = rng.normal(size=(rows, 6)), np.arange(rows) % 2
     options = {"n_nodes_min": 13, "max_iter": 20, "random_state": 0, "validation_fraction": 0}
     path = ShadowPath((16, 16), **options).fit(X, y)
-    n, n_whole = (sum(a * b for a, b in pairwise(path.at(k).network_.widths)) for k in (26, 32))
+    n, n_whole = (sum(a * b for a, b in pairwise(path.at(k).network_.widths)) for k in (24, 32))
     scarce = 0.6 * min(5, max(1, n_whole / rows))
-    ends = 0.7 + 0.6 * (np.arange(1, 16) - 1 / -(-rows // 32)) / 15  # of its epochs, at their last steps
-    assert path.history_.weight_decay[:15] == pytest.approx(ends * scarce * (n_whole / 15000) ** 0.5)
+    ends = 0.7 + 0.6 * (np.arange(1, 14) - 1 / -(-rows // 32)) / 13  # of its epochs, at their last steps
+    assert path.history_.weight_decay[:13] == pytest.approx(ends * scarce * (n_whole / 15000) ** 0.5)
     expected = less * scarce * (n / 15000) ** 0.5 * (n_whole / n) ** power
-    assert path.history_.weight_decay[15] == pytest.approx(expected)  # the first epoch of the 26 best nodes
+    assert path.history_.weight_decay[13] == pytest.approx(expected)  # the first epoch of the 24 best nodes
     constant = ShadowPath((16, 16), alpha=0.3, **options).fit(X, y)
     assert set(constant.history_.weight_decay) == {0.3}
 
@@ -563,6 +566,6 @@ def test_weight_decay_of_levels_where_classes_crowd(rng):
     path = ShadowPath((5, 4), **options).fit(X, y)
     n, n_whole = (sum(a * b for a, b in pairwise(path.at(k).network_.widths)) for k in (7, 9))
     whole = 0.6 * (n_whole / 15000) ** 0.5
-    assert path.history_.weight_decay[15] == pytest.approx(
+    assert path.history_.weight_decay[13] == pytest.approx(
         min(2 * whole, (4 / 3.5) ** 1.5 * 0.6 * (n / 15000) ** 0.5)
     )
