@@ -23,9 +23,10 @@ network says in the end. While gates are soft, the later passes of a step learn 
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -41,7 +42,7 @@ from .training import F32, History, Rows, Settings, apart, in_turn, new_trainer,
 
 Order = NDArray[np.int32]
 
-KNOT = 1.5  # corrections stand at node counts no further apart than this, as a factor
+KNOT = 8  # corrections stand at node counts no further apart than this, as a factor
 FALL = 0.6  # part of its soft epochs in which the smallest budget of the whole network falls
 LARGE = 0.35  # of the nodes: while the smallest budget is larger, one drawn above it says the same
 WARM = 0.5  # temperature at which a level below begins, of that of the whole network
@@ -52,6 +53,7 @@ BEYOND = 0.25  # draws of the largest count of a level, as a part of the log-uni
 BEYOND_WHOLE = 2.5  # the same in the first level, once its order is fixed
 BELOW = 0.3  # the same of the smallest count, once the order is fixed; it gains most
 SLOWER = 0.3  # of a single run's learning rate, for the smallest network alone
+SAME = 2  # epochs of all levels below that take the rows in the same order
 TAUGHT = (
     0.7  # part of what all levels below learn from that is what the whole network says; the rest are labels
 )
@@ -190,12 +192,9 @@ def train_nested(
     levels = [_Level.whole(network, stages, settings, scores, n, lambda nodes: learning_rate(nodes / n_all))]
     rivals: list[_Level] = []  # other orders of the last level
 
-    def train(active: list[_Level], y: F32) -> None:
+    def train(active: list[_Level], rows: Rows, order: Order) -> None:
         """One epoch of some levels, which take the rows in the same order; a rival that diverges goes."""
         journal.begun += 1
-        rows, order = (x, y, weight), rng.permutation(n).astype(np.int32)
-        if len(active) > 1:
-            rows, order = in_turn(rows, order)
         losses = []
         for one in active:
             try:
@@ -210,14 +209,15 @@ def train_nested(
 
     try:
         for _ in range(stages[0].epochs):
-            train(levels, target)
+            train(levels, (x, target, weight), rng.permutation(n).astype(np.int32))
         taught = _taught(levels[0].band().network, x, target, settings.loss)
+        below = _laid_out((x, taught, weight), rng)
         for epoch in epochs_below(stages):
             if levels[-1].next_begin == epoch:
                 above = levels[-1]
                 levels.append(above.below())
                 rivals += [above.below(scores) for _ in range(1, levels[-1].stages[0].tries)]
-            train([one for one in levels[1:] + rivals if one.step < one.n_steps], taught)
+            train([one for one in levels[1:] + rivals if one.step < one.n_steps], *next(below))
             if rivals and epoch + 1 == stages[-1].chosen:
                 levels[-1] = min([levels[-1], *rivals], key=lambda one: one.loss(x, taught, weight))
                 rivals.clear()
@@ -234,7 +234,7 @@ def train_nested(
     )
     own = family.at(smallest)
     try:
-        _train_alone(own, (x, taught, weight), settings, levels[-1].decay, rng, journal)
+        _train_alone(own, below, settings, levels[-1].decay, journal)
     except KeyboardInterrupt:
         journal.interrupted()
     return family.with_smallest(own), journal.history
@@ -270,24 +270,32 @@ class _Journal:
 
 def _train_alone(
     network: Network,
-    data: Rows,
+    epochs: Iterator[tuple[Rows, Order]],
     settings: Settings,
     decay: float,
-    rng: np.random.Generator,
     journal: _Journal,
 ) -> None:
     """Train a network in place, without a shadow."""
-    n, epochs = len(data[0]), settings.epochs
-    n_steps = epochs * -(-n // settings.batch_size)
     trainer = new_trainer(network, settings)
     try:
-        for steps in np.split(np.arange(n_steps), epochs):
+        for epoch, (rows, order) in enumerate(itertools.islice(epochs, settings.epochs)):
             journal.begun += 1
-            order, decays = rng.permutation(n).astype(np.int32), np.full(len(steps), decay)
-            losses, rate = run_steps(trainer, settings, data, order, steps, n_steps, decays, None, None)
+            per_epoch = -(-len(order) // settings.batch_size)
+            steps = epoch * per_epoch + np.arange(per_epoch)
+            n_steps, decays = settings.epochs * per_epoch, np.full(per_epoch, decay)
+            losses, rate = run_steps(trainer, settings, rows, order, steps, n_steps, decays, None, None)
             journal.note(float(np.mean(losses)), rate, decay, float(network.n_nodes))
     finally:
         network.params[:] = trainer.get_state()[0]
+
+
+def _laid_out(data: Rows, rng: np.random.Generator) -> Iterator[tuple[Rows, Order]]:
+    """Rows and their order for one epoch after the other."""
+    while True:
+        laid = in_turn(data, rng.permutation(len(data[0])).astype(np.int32))
+        for _ in range(SAME):
+            yield laid
+        del laid  # before there is another
 
 
 def _family(levels: list[_Level]) -> Family:

@@ -1,6 +1,7 @@
 """ShadowPath: every node count from one training."""
 
 import copy
+import itertools
 import pickle
 from dataclasses import replace
 from itertools import pairwise
@@ -334,18 +335,25 @@ def test_the_last_level_goes_on_with_the_best_of_its_orders(rows, monkeypatch, e
 @pytest.mark.parametrize(("longer", "alpha", "epochs"), [(False, 0.1, 4), (True, "auto", 8)])
 def test_at_last_the_smallest_trains_on_alone(rows, monkeypatch, longer, alpha, epochs):
     """As any network does, on what the other levels learn from; all other networks stay as they were."""
-    calls, families = [], []
-    alone, with_smallest = nested._train_alone, nested.Family.with_smallest
+    laid_out, calls, families = [], [], []
+    lay_out, alone, with_smallest = nested._laid_out, nested._train_alone, nested.Family.with_smallest
 
-    def spy(network, data, settings, decay, rng, journal):
+    def seen(data, rng):
+        laid_out.append((data, rng))
+        return lay_out(data, rng)
+
+    def spy(network, below, settings, decay, journal):
+        ((data, rng),) = laid_out
         calls.append((network.copy(), data, settings, decay, copy.deepcopy(rng)))
-        return alone(network, data, settings, decay, rng, journal)
+        return alone(network, below, settings, decay, journal)
 
     def merged(family, network):
         families.append(family)
         return with_smallest(family, network)
 
     monkeypatch.setattr(_levels, "FEW", 1)
+    monkeypatch.setattr(nested, "SAME", 1)  # as a run of one network has it
+    monkeypatch.setattr(nested, "_laid_out", seen)
     monkeypatch.setattr(nested, "_train_alone", spy)
     monkeypatch.setattr(nested.Family, "with_smallest", merged)
     if longer:
@@ -378,6 +386,21 @@ def test_at_last_the_smallest_trains_on_alone(rows, monkeypatch, longer, alpha, 
     assert not np.array_equal(start.params, wanted.params)
     for n in range(4, 25):
         np.testing.assert_array_equal(path.family_.at(n).params, before.at(n).params)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_levels_below_take_rows_twice_in_an_order(rng, weighted):
+    """As they lie, each with its target and its weight; then in another order."""
+    x = rng.normal(size=(50, 3)).astype(np.float32)
+    target, weight = x[:, :1].copy(), x[:, 1].copy() if weighted else None
+    epochs = list(itertools.islice(nested._laid_out((x, target, weight), np.random.default_rng(0)), 6))
+    for (laid, y, w), order in epochs:
+        np.testing.assert_array_equal(order, np.arange(50))
+        np.testing.assert_array_equal(laid[np.argsort(laid[:, 0])], x[np.argsort(x[:, 0])])
+        np.testing.assert_array_equal(y, laid[:, :1])
+        assert w is None if weight is None else np.array_equal(w, laid[:, 1])
+    xs = [rows[0] for rows, _ in epochs]
+    assert [np.array_equal(*pair) for pair in pairwise([x, *xs])] == [False, True] * 3
 
 
 def test_where_the_smallest_is_not_small_nothing_trains_on(rows):
@@ -551,10 +574,10 @@ def test_weight_decay_of_the_levels(rng, rows, less, power):
     path = ShadowPath((16, 16), **options).fit(X, y)
     n, n_whole = (sum(a * b for a, b in pairwise(path.at(k).network_.widths)) for k in (24, 32))
     scarce = 0.6 * min(5, max(1, n_whole / rows))
-    ends = 0.7 + 0.6 * (np.arange(1, 15) - 1 / -(-rows // 32)) / 14  # of its epochs, at their last steps
-    assert path.history_.weight_decay[:14] == pytest.approx(ends * scarce * (n_whole / 15000) ** 0.5)
+    ends = 0.7 + 0.6 * (np.arange(1, 16) - 1 / -(-rows // 32)) / 15  # of its epochs, at their last steps
+    assert path.history_.weight_decay[:15] == pytest.approx(ends * scarce * (n_whole / 15000) ** 0.5)
     expected = less * scarce * (n / 15000) ** 0.5 * (n_whole / n) ** power
-    assert path.history_.weight_decay[14] == pytest.approx(expected)  # the first epoch of the 24 best nodes
+    assert path.history_.weight_decay[15] == pytest.approx(expected)  # the first epoch of the 24 best nodes
     constant = ShadowPath((16, 16), alpha=0.3, **options).fit(X, y)
     assert set(constant.history_.weight_decay) == {0.3}
 
@@ -566,6 +589,6 @@ def test_weight_decay_of_levels_where_classes_crowd(rng):
     path = ShadowPath((5, 4), **options).fit(X, y)
     n, n_whole = (sum(a * b for a, b in pairwise(path.at(k).network_.widths)) for k in (7, 9))
     whole = 0.6 * (n_whole / 15000) ** 0.5
-    assert path.history_.weight_decay[14] == pytest.approx(
+    assert path.history_.weight_decay[15] == pytest.approx(
         min(2 * whole, (4 / 3.5) ** 1.5 * 0.6 * (n / 15000) ** 0.5)
     )
