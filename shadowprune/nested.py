@@ -54,9 +54,7 @@ BEYOND_WHOLE = 2.5  # the same in the first level, once its order is fixed
 BELOW = 0.3  # the same of the smallest count, once the order is fixed; it gains most
 SLOWER = 0.3  # of a single run's learning rate, for the smallest network alone
 SAME = 2  # epochs of all levels below that take the rows in the same order
-TAUGHT = (
-    0.7  # part of what all levels below learn from that is what the whole network says; the rest are labels
-)
+TAUGHT = 0.7  # part of the targets of all levels below that the whole network says; the rest are labels
 
 
 @dataclass(frozen=True)
