@@ -23,7 +23,6 @@ network says in the end. While gates are soft, the later passes of a step learn 
 
 from __future__ import annotations
 
-import itertools
 import math
 import warnings
 from collections.abc import Callable, Iterator
@@ -276,7 +275,7 @@ def _train_alone(
     """Train a network in place, without a shadow."""
     trainer = new_trainer(network, settings)
     try:
-        for epoch, (rows, order) in enumerate(itertools.islice(epochs, settings.epochs)):
+        for epoch, (rows, order) in zip(range(settings.epochs), epochs, strict=False):
             journal.begun += 1
             per_epoch = -(-len(order) // settings.batch_size)
             steps = epoch * per_epoch + np.arange(per_epoch)
@@ -288,7 +287,7 @@ def _train_alone(
 
 
 def _laid_out(data: Rows, rng: np.random.Generator) -> Iterator[tuple[Rows, Order]]:
-    """Rows and their order for one epoch after the other."""
+    """Rows and their order for one epoch after the other, without end; anew for every `SAME` of them."""
     while True:
         laid = in_turn(data, rng.permutation(len(data[0])).astype(np.int32))
         for _ in range(SAME):

@@ -1,10 +1,9 @@
 """ShadowPath: every node count from one training."""
 
 import copy
-import itertools
 import pickle
 from dataclasses import replace
-from itertools import pairwise
+from itertools import islice, pairwise
 from operator import itemgetter
 
 import numpy as np
@@ -393,7 +392,7 @@ def test_levels_below_take_rows_twice_in_an_order(rng, weighted):
     """As they lie, each with its target and its weight; then in another order."""
     x = rng.normal(size=(50, 3)).astype(np.float32)
     target, weight = x[:, :1].copy(), x[:, 1].copy() if weighted else None
-    epochs = list(itertools.islice(nested._laid_out((x, target, weight), np.random.default_rng(0)), 6))
+    epochs = list(islice(nested._laid_out((x, target, weight), np.random.default_rng(0)), 6))
     for (laid, y, w), order in epochs:
         np.testing.assert_array_equal(order, np.arange(50))
         np.testing.assert_array_equal(laid[np.argsort(laid[:, 0])], x[np.argsort(x[:, 0])])
