@@ -228,8 +228,9 @@ static void update(void *context, int piece, int worker)
     (void)worker;
     const sp_batch *b = context;
     sp_trainer *trainer = b->trainer;
-    sp_net_update_piece(&trainer->net, &b->rule, b->keep, NULL, trainer->path->total, 1, trainer->m, trainer->v, NULL,
-                        piece);
+    const bool collected = b->soft || b->gates; /* or the only pass, with all nodes: what it leaves is taken at once */
+    sp_net_update_piece(&trainer->net, &b->rule, b->keep, NULL, collected ? trainer->path->total : trainer->grads,
+                        collected ? 1 : b->n_slices, trainer->m, trainer->v, NULL, piece);
 }
 
 sp_status sp_path_step(sp_batch *b, const double *budget, double temperature, double rate, double *loss)
@@ -242,8 +243,13 @@ sp_status sp_path_step(sp_batch *b, const double *budget, double temperature, do
     sp_status status = SP_OK;
     memset(path->grad, 0, 4 * (size_t)n_corrections);
     memset(group->grad, 0, (size_t)group->n * sizeof *group->grad);
-    b->soft = path->soft;
-    b->gathered = path->x;
+    bool alone = true; /* the first pass: it need not teach, nor keep the rows it gathers */
+    for (int pass = 1; pass < path->n_passes; pass++)
+        alone = alone && budget[pass] >= group->n;
+    if (!alone) {
+        b->soft = path->soft;
+        b->gathered = path->x;
+    }
     for (int pass = 0; pass < path->n_passes && !status; pass++) {
         const bool whole = budget[pass] >= group->n;
         if (pass > 0 && whole)
@@ -262,7 +268,8 @@ sp_status sp_path_step(sp_batch *b, const double *budget, double temperature, do
         if (!whole)
             shift_biases(trainer);
         const double mean = sp_batch_gradient(b);
-        sp_team_run(trainer->team, collect, b, net->n_pieces);
+        if (!alone || !whole)
+            sp_team_run(trainer->team, collect, b, net->n_pieces);
         if (pass == 0)
             *loss = mean;
         if (!whole)
