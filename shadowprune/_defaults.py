@@ -23,6 +23,7 @@ SCARCEST = 5.0  # weights per target; decay grows with them up to here
 SCARCE, FLATTEST = 7.0, 0.2  # from here on it falls less with the size of a network, by powers up to this
 CROWDED = 1.5  # power of classes per node that decay is times; down to half of it below two nodes a layer
 EARLY, LATE = 0.5, 1.5  # and times this while the budget falls, and after the hard finish
+PLENTY, LEAST = 0.4, 0.2  # weights per target below which crowded classes want less at last; least part of it
 EPOCHS, STEPS = 30, 3000  # at least
 FEW = 0.3  # part of the nodes from which on fewer take more epochs, up to twice
 NARROW, TRIES = 5, 8  # nodes of a hidden layer up to which so many orders of them are tried
@@ -105,6 +106,8 @@ class WeightDecay:
         The power of classes per node.
     early, late : float
         It is times these while the budget falls, and after the hard finish.
+    scarce : float
+        One, or less down to .2 where rows are so many that crowded classes want little after the finish.
     """
 
     widths: tuple[int, ...]
@@ -114,6 +117,7 @@ class WeightDecay:
     crowded: float = CROWDED
     early: float = EARLY
     late: float = LATE
+    scarce: float = 1.0
 
     def __call__(self, widths: Sequence[Any]) -> Any:
         """Weight decay at these widths, numbers or arrays."""
@@ -133,12 +137,13 @@ class WeightDecay:
 
         Classifiers of fewer nodes gain by little while much is open, and more once the choice is made. The
         more classes there are for a node, the more of it the choice wants (from 1.26 on all), and the less
-        is best at last.
+        is best at last, where rows are many above all.
         """
         if self.loss == "squared_error" or sum(final[1:-1]) == sum(self.widths[1:-1]):
             return np.ones(3)
         crowded = float(self._crowding(final))
-        return np.array([min(1.0, self.early * crowded**2), 1.0, max(0.5, self.late / crowded)])
+        late = max(0.5 * self.scarce, self.late / crowded ** (1 / self.scarce))
+        return np.array([min(1.0, self.early * crowded**2), 1.0, late])
 
 
 def usual_weight_decay(widths: Sequence[int], n_rows: int, loss: str) -> WeightDecay:
@@ -147,7 +152,8 @@ def usual_weight_decay(widths: Sequence[int], n_rows: int, loss: str) -> WeightD
     Next to a mean loss, a prior of the weights stands with one over the number of rows. So it is times the
     weights per target (a row, of more than two classes a row and a class), from 1 to 5, and down to half
     where a network of the usual size has less than .15 weights per row. From seven weights per target on
-    classifiers have a decay that falls less with the size of the network, by a power of .2 from 12 on.
+    classifiers have a decay that falls less with the size of the network, by a power of .2 from 12 on. Below
+    four tenths of a weight per target, networks that have more classes than nodes in a layer end with less.
     """
     n_weights = count_weights(widths)
     per_target = n_weights / n_rows / widths[-1]
@@ -156,7 +162,8 @@ def usual_weight_decay(widths: Sequence[int], n_rows: int, loss: str) -> WeightD
     if loss != "squared_error":  # regressions lost by it
         flatter = min(FLATTEST, max(0.0, 0.5 * (1 - SCARCE / per_target)))
     factor = min(SCARCEST, max(1.0, per_target)) * much
-    return WeightDecay(tuple(widths), factor, flatter, loss)
+    scarce = min(1.0, max(LEAST, per_target / PLENTY))
+    return WeightDecay(tuple(widths), factor, flatter, loss, scarce=scarce)
 
 
 def count_weights(widths: Sequence[Any]) -> Any:

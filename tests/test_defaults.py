@@ -81,7 +81,8 @@ def test_weight_decay_falls_less_where_classes_crowd(rng, classes, nodes, slower
 
     With three or two nodes they are too thin for the whole power.
     """
-    X, y = rng.normal(size=(200, 6)), np.arange(200) % classes
+    n_rows = 1000 // classes  # some .45 weights per target, neither scarce nor plenty
+    X, y = rng.normal(size=(n_rows, 6)), np.arange(n_rows) % classes
     clf = sp.ShadowClassifier((16, 16), n_nodes=nodes, max_iter=20, random_state=0).fit(X, y)
     whole = 0.6 * (n_weights([6, 16, 16, classes]) / 15000) ** 0.5
     at_finish, last = clf.history_.weight_decay[11], clf.history_.weight_decay[-1]
@@ -111,6 +112,24 @@ def test_weight_decay_by_stages(rng, classes, nodes, stages):
     usual[12:] = rule(clf.network_.widths)
     expected = usual * np.repeat(stages, (6, 6, 8))
     assert clf.history_.weight_decay == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "kept", "late"),
+    [
+        (100, (4, 4), 1.5 / 1.25**1.5),  # .86 weights per target
+        (432, (4, 4), 1.5 / 1.25**3),  # .2
+        (2160, (4, 4), 1.5 / 1.25**7.5),  # .04
+        (100_000, (4, 4), 1.5 / 1.25**7.5),
+        (100, (2, 2), 0.5),
+        (432, (2, 2), 0.25),
+        (2160, (2, 2), 0.1),
+        (2160, (5, 5), 1.5),
+    ],
+)
+def test_weight_decay_ends_low_where_rows_are_many_and_classes_crowd(n_rows, kept, late):
+    rule = _defaults.usual_weight_decay((6, 16, 16, 5), n_rows, "categorical_crossentropy")
+    assert rule.by_stage((6, *kept, 5))[2] == pytest.approx(late)
 
 
 def test_stages_begin_at_their_bounds():
