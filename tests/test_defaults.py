@@ -196,8 +196,8 @@ def test_learning_rate_is_larger_where_classes_crowd(rng, classes, nodes, more):
     assert largest_rate(narrow, X, y) == pytest.approx(5e-3 * more)
     path = sp.ShadowPath((16, 16), n_nodes_min=3, validation_fraction=0, max_iter=40, random_state=0)
     of_level = largest_rate(path, X, y, at=-14)  # a third of 40 epochs come after it
-    assert [band.knots[-1] for band in path.family_.bands[:2]] == [3, 4]
-    assert of_level == pytest.approx(5e-3 * (32 / 4) ** 0.5 * min(3, max(1, classes / 2)))
+    assert [band.knots[-1] for band in path.family_.bands[:2]] == [3, 5]
+    assert of_level == pytest.approx(5e-3 * (32 / 5) ** 0.5 * min(3, max(1, classes / 2.5)))
     crowded = min(3, classes / 1.5) if classes > 2 else 1
     assert largest_rate(path, X, y) == pytest.approx(5e-3 * 3 * crowded)
 
@@ -267,10 +267,10 @@ def test_estimators_train_for_these_epochs(rng):
 
 
 def test_small_levels_of_a_path_train_for_longer(rng):
-    """6,400 of 8,000 rows, 100 steps an epoch. Levels of 20, 15, 9, 6, 4 and 3 nodes, the last for 2.
+    """6,400 of 8,000 rows, 100 steps an epoch. Levels of 20, 15, 8, 4 and 3 nodes, the last for 2.
 
     The whole network trains for .75 of 30 epochs; with the order of each level begins the next: after 4, then
-    30/15, 30/15, 37/15 and 42/15. For .1 of the nodes 52 epochs are usual, which the last level has, and
+    30/15, 37/15 and 42/15. For .1 of the nodes 52 epochs are usual, which the last level has, and
     its smallest network a third of them alone.
     """
     X = rng.normal(size=(8000, 4))
@@ -282,7 +282,5 @@ def test_small_levels_of_a_path_train_for_longer(rng):
         "random_state": 0,
     }
     path = sp.ShadowPath(**options).fit(X, y)
-    assert len(path.history_.loss) == 22 + (2 + 2 + 3 + 3 + 52) + 17
-    assert (
-        len(sp.ShadowPath(**options, max_iter=30).fit(X, y).history_.loss) == 22 + (2 + 2 + 2 + 2 + 30) + 10
-    )
+    assert len(path.history_.loss) == 22 + (2 + 3 + 3 + 52) + 17
+    assert len(sp.ShadowPath(**options, max_iter=30).fit(X, y).history_.loss) == 22 + (2 + 2 + 2 + 30) + 10

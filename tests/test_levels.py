@@ -47,20 +47,19 @@ def test_what_the_levels_of_256_nodes_do_when():
     stages = _levels.stages_of(256, 12, lambda kept: 30)
     assert [(one.top, one.low, one.begin, one.epochs, one.tries) for one in stages] == [
         (256, 192, 0, 22, 1),
-        (192, 119, 4, 18, 1),
-        (119, 74, 6, 15, 1),
-        (74, 46, 8, 15, 1),
-        (46, 29, 10, 16, 1),
-        (29, 19, 12, 16, 1),
-        (19, 12, 14, 30, 4),
+        (192, 106, 4, 18, 1),
+        (106, 58, 6, 15, 1),
+        (58, 32, 8, 15, 1),
+        (32, 20, 10, 16, 1),
+        (20, 12, 12, 30, 4),
     ]
-    assert (stages[-1].soft, stages[-1].chosen, stages[-1].alone) == (4, 22, 10)
+    assert (stages[-1].soft, stages[-1].chosen, stages[-1].alone) == (4, 20, 10)
     assert {one.alone for one in stages[:-1]} == {0}
     grown = _levels.stages_of(256, 12, lambda kept: usual_epochs(88_000, 512, kept))  # up to 60
     assert [(one.begin, one.epochs) for one in grown] == [
-        (0, 22), (4, 18), (6, 16), (9, 20), (12, 37), (16, 44), (20, 60)
+        (0, 22), (4, 18), (6, 18), (9, 23), (13, 46), (17, 60)
     ]  # fmt: skip
     last = grown[-1]
-    assert (last.soft, last.tries, last.chosen, last.alone) == (8, 8, 37, 20)
-    last = _levels.stages_of(20, 3, lambda kept: 30)[-1]
-    assert (last.top, last.tries) == (4, 4)  # just few
+    assert (last.soft, last.tries, last.chosen, last.alone) == (8, 8, 34, 20)
+    last = _levels.stages_of(15, 2, lambda kept: 30)[-1]
+    assert (last.top, last.tries) == (3, 4)  # just few

@@ -333,7 +333,9 @@ def rules_section(documents: Documents) -> list[str]:
         "of more than two classes a row and a class), the more is wanted, and on clean labels less than on "
         "noisy ones. The rule takes this number, from 1 to 5.", "",
     ]  # fmt: skip
-    factors, falls, powers, early, late, rates, batches, epochs = (RULES[m].options([]) or [] for m in RULES)
+    factors, falls, powers, parts, early, late, rates, batches, epochs = (
+        RULES[m].options([]) or [] for m in RULES
+    )
     rows: defaultdict[str, list[list[str]]] = defaultdict(list)
     for sample, records in tables.items():
         n, widths = _n_rows(sample), _widths(records)
@@ -350,6 +352,8 @@ def rules_section(documents: Documents) -> list[str]:
         if sample in samples.OF_CLASSES:
             gains = _gains(records, "crowd", powers, of_part[LESS_NODES[-1]])
             rows["crowd"].append([sample, scarce, *gains])
+            gains = _gains(records, "scarce", parts, of_part[LESS_NODES[-1]])
+            rows["scarce"].append([sample, scarce, f"{rule.scarce:.2f}", *gains])
         gains = [_gains(records, "epochs", epochs, of_part[part])[-1] for part in LESS_NODES]
         rows["epochs"].append([sample, *gains])
     heads = ["rows", "weights per target", "rule"]
@@ -361,6 +365,9 @@ def rules_section(documents: Documents) -> list[str]:
         "Where classes outnumber the nodes of a layer, it is times a power of their number per node; with "
         f"{LESS_NODES[-1]:g} of the nodes:", "",
         *markdown([*heads[:2], *(f"{o['crowded']:g}" for o in powers)], rows["crowd"]),
+        "There the decay after the hard finish is less, and least where rows are many: the more this number "
+        "of the rule falls below one, with the weights per target from .4 down to .08.", "",
+        *markdown([*heads, *(f"{o['scarce']:g}" for o in parts)], rows["scarce"]),
         f"And it is times {early[0]['early']:g} while the budget falls and times {late[0]['late']:g} after "
         "the hard finish; where classes outnumber the nodes of a layer there is more of it first, less last. "
         "Other numbers:", "",
