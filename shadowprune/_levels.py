@@ -9,8 +9,8 @@ from itertools import pairwise
 
 FIRST = 0.75  # part of all nodes where the second level begins
 STEP = 0.55  # part of its nodes where the level below another begins; the last two fall by equal factors
-WHOLE = 0.75  # part of the epochs for the whole network
-LENGTH_SECOND = 0.6  # part of its own for the second level, of 75 to 41 % of the nodes
+WHOLE = 0.8  # part of the epochs for the whole network
+LENGTH_SECOND = 0.7  # part of its own for the second level, of 75 to 41 % of the nodes
 LENGTH = 0.5  # the same for each level below it
 FEW = 0.2  # part of all nodes up to which a level has few: it costs little
 LENGTH_FEW = 0.55  # the same for it, and more as its epochs grow over those of all nodes; a last one has all

@@ -46,8 +46,8 @@ def test_what_the_levels_of_256_nodes_do_when():
     """Largest and smallest count, begin, epochs, orders, of 30 epochs; .2 of the nodes are 51."""
     stages = _levels.stages_of(256, 12, lambda kept: 30)
     assert [(one.top, one.low, one.begin, one.epochs, one.tries) for one in stages] == [
-        (256, 192, 0, 22, 1),
-        (192, 106, 4, 18, 1),
+        (256, 192, 0, 24, 1),
+        (192, 106, 4, 21, 1),
         (106, 58, 6, 15, 1),
         (58, 32, 8, 15, 1),
         (32, 20, 10, 16, 1),
@@ -57,7 +57,7 @@ def test_what_the_levels_of_256_nodes_do_when():
     assert {one.alone for one in stages[:-1]} == {0}
     grown = _levels.stages_of(256, 12, lambda kept: usual_epochs(88_000, 512, kept))  # up to 60
     assert [(one.begin, one.epochs) for one in grown] == [
-        (0, 22), (4, 18), (6, 18), (9, 23), (13, 46), (17, 60)
+        (0, 24), (4, 21), (6, 18), (9, 23), (13, 46), (17, 60)
     ]  # fmt: skip
     last = grown[-1]
     assert (last.soft, last.tries, last.chosen, last.alone) == (8, 8, 34, 20)

@@ -292,10 +292,10 @@ def test_weight_decay_of_the_levels(rng, rows, less, power):
     path = ShadowPath((16, 16), **options).fit(X, y)
     n, n_whole = (sum(a * b for a, b in pairwise(path.at(k).network_.widths)) for k in (24, 32))
     scarce = 0.6 * min(5, max(1, n_whole / rows))
-    ends = 0.7 + 0.6 * (np.arange(1, 16) - 1 / -(-rows // 32)) / 15  # of its epochs, at their last steps
-    assert path.history_.weight_decay[:15] == pytest.approx(ends * scarce * (n_whole / 15000) ** 0.5)
+    ends = 0.7 + 0.6 * (np.arange(1, 17) - 1 / -(-rows // 32)) / 16  # of its epochs, at their last steps
+    assert path.history_.weight_decay[:16] == pytest.approx(ends * scarce * (n_whole / 15000) ** 0.5)
     expected = less * scarce * (n / 15000) ** 0.5 * (n_whole / n) ** power
-    assert path.history_.weight_decay[15] == pytest.approx(expected)  # the first epoch of the 24 best nodes
+    assert path.history_.weight_decay[16] == pytest.approx(expected)  # the first epoch of the 24 best nodes
     constant = ShadowPath((16, 16), alpha=0.3, **options).fit(X, y)
     assert set(constant.history_.weight_decay) == {0.3}
 
@@ -307,6 +307,6 @@ def test_weight_decay_of_levels_where_classes_crowd(rng):
     path = ShadowPath((5, 4), **options).fit(X, y)
     n, n_whole = (sum(a * b for a, b in pairwise(path.at(k).network_.widths)) for k in (7, 9))
     whole = 0.6 * (n_whole / 15000) ** 0.5
-    assert path.history_.weight_decay[15] == pytest.approx(
+    assert path.history_.weight_decay[16] == pytest.approx(
         min(2 * whole, (4 / 3.5) ** 1.5 * 0.6 * (n / 15000) ** 0.5)
     )
