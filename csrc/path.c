@@ -228,9 +228,8 @@ static void update(void *context, int piece, int worker)
     (void)worker;
     const sp_batch *b = context;
     sp_trainer *trainer = b->trainer;
-    const bool collected = b->soft || b->gates; /* or the only pass, with all nodes: what it leaves is taken at once */
-    sp_net_update_piece(&trainer->net, &b->rule, b->keep, NULL, collected ? trainer->path->total : trainer->grads,
-                        collected ? 1 : b->n_slices, trainer->m, trainer->v, NULL, piece);
+    sp_net_update_piece(&trainer->net, &b->rule, b->keep, NULL, trainer->path->total, 1, trainer->m, trainer->v, NULL,
+                        piece);
 }
 
 sp_status sp_path_step(sp_batch *b, const double *budget, double temperature, double rate, double *loss)
@@ -243,10 +242,10 @@ sp_status sp_path_step(sp_batch *b, const double *budget, double temperature, do
     sp_status status = SP_OK;
     memset(path->grad, 0, 4 * (size_t)n_corrections);
     memset(group->grad, 0, (size_t)group->n * sizeof *group->grad);
-    bool alone = true; /* the first pass: it need not teach, nor keep the rows it gathers */
+    bool single = true; /* one pass: nobody to teach or to gather for */
     for (int pass = 1; pass < path->n_passes; pass++)
-        alone = alone && budget[pass] >= group->n;
-    if (!alone) {
+        single = single && budget[pass] >= group->n;
+    if (!single) {
         b->soft = path->soft;
         b->gathered = path->x;
     }
@@ -268,7 +267,7 @@ sp_status sp_path_step(sp_batch *b, const double *budget, double temperature, do
         if (!whole)
             shift_biases(trainer);
         const double mean = sp_batch_gradient(b);
-        if (!alone || !whole)
+        if (!single || !whole)
             sp_team_run(trainer->team, collect, b, net->n_pieces);
         if (pass == 0)
             *loss = mean;
@@ -278,7 +277,10 @@ sp_status sp_path_step(sp_batch *b, const double *budget, double temperature, do
     memcpy(net->live, net->layout.width, sizeof net->live);
     if (status)
         return status;
-    sp_team_run(trainer->team, update, b, net->n_pieces);
+    if (single && !b->gates) /* all nodes: what the slices leave is taken as it is */
+        sp_batch_update(b);
+    else
+        sp_team_run(trainer->team, update, b, net->n_pieces);
     sp_optimizer_step(&trainer->optimizer, n_corrections, path->value, path->grad, path->m, path->v, ++trainer->step,
                       rate, 0);
     if (!path->frozen) {

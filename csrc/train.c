@@ -259,6 +259,8 @@ double sp_batch_gradient(sp_batch *b)
     return loss;
 }
 
+void sp_batch_update(sp_batch *b) { sp_team_run(b->trainer->team, update, b, b->trainer->net.n_pieces); }
+
 static sp_status one_step(sp_trainer *trainer, const sp_run *run, int64_t step, int64_t first, int64_t rows)
 {
     sp_batch b = {
@@ -284,7 +286,7 @@ static sp_status one_step(sp_trainer *trainer, const sp_run *run, int64_t step, 
     }
     sp_batch_fold(&b);
     run->loss[step] = sp_batch_gradient(&b);
-    sp_team_run(trainer->team, update, &b, trainer->net.n_pieces);
+    sp_batch_update(&b);
     if (shadow)
         sp_groups_step(&trainer->shadow, temperature, trainer->u);
     trainer->step++;

@@ -41,7 +41,7 @@ typedef struct {
     sp_rule rule;
     float keep;
     double loss[SP_MAX_SLICES];
-    /* of several passes over the rows */
+    /* of several passes over the rows; NULL with one */
     bool add;        /* not the first */
     float *soft;     /* (rows, width[L]): targets, made by the first pass for the others */
     float *gathered; /* (rows, stride[0]): inputs, gathered by the first pass */
@@ -51,6 +51,9 @@ typedef struct {
 void sp_batch_fold(sp_batch *b);
 /* dL/dv of every slice into trainer->grads, their part of the mean loss into b->loss; returns the sum of these. */
 double sp_batch_gradient(sp_batch *b);
+
+/* One step of the optimiser from the gradients of the slices. */
+void sp_batch_update(sp_batch *b);
 
 /* One step over several budgets (path.c), in place of one under the budget of each group. */
 sp_status sp_path_step(sp_batch *b, const double *budget, double temperature, double rate, double *loss);

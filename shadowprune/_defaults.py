@@ -23,7 +23,7 @@ SCARCEST = 5.0  # weights per target; decay grows with them up to here
 SCARCE, FLATTEST = 7.0, 0.2  # from here on it falls less with the size of a network, by powers up to this
 CROWDED = 1.5  # power of classes per node that decay is times; down to half of it below two nodes a layer
 EARLY, LATE = 0.5, 1.5  # and times this while the budget falls, and after the hard finish
-PLENTY, LEAST = 0.4, 0.2  # weights per target below which crowded classes want less at last; least part of it
+PLENTY, FADED = 0.4, 0.2  # below so many weights per target the fade falls from one with them, down to this
 EPOCHS, STEPS = 30, 3000  # at least
 FEW = 0.3  # part of the nodes from which on fewer take more epochs, up to twice
 NARROW, TRIES = 5, 8  # nodes of a hidden layer up to which so many orders of them are tried
@@ -106,8 +106,9 @@ class WeightDecay:
         The power of classes per node.
     early, late : float
         It is times these while the budget falls, and after the hard finish.
-    scarce : float
-        One, or less down to .2 where rows are so many that crowded classes want little after the finish.
+    fade : float
+        Where classes crowd, half of this is the least it is times after the finish, and one over it a power
+        of their crowding: one, or down to .2 where rows are many.
     """
 
     widths: tuple[int, ...]
@@ -117,7 +118,7 @@ class WeightDecay:
     crowded: float = CROWDED
     early: float = EARLY
     late: float = LATE
-    scarce: float = 1.0
+    fade: float = 1.0
 
     def __call__(self, widths: Sequence[Any]) -> Any:
         """Weight decay at these widths, numbers or arrays."""
@@ -142,7 +143,7 @@ class WeightDecay:
         if self.loss == "squared_error" or sum(final[1:-1]) == sum(self.widths[1:-1]):
             return np.ones(3)
         crowded = float(self._crowding(final))
-        late = max(0.5 * self.scarce, self.late / crowded ** (1 / self.scarce))
+        late = max(0.5 * self.fade, self.late / crowded ** (1 / self.fade))
         return np.array([min(1.0, self.early * crowded**2), 1.0, late])
 
 
@@ -162,8 +163,8 @@ def usual_weight_decay(widths: Sequence[int], n_rows: int, loss: str) -> WeightD
     if loss != "squared_error":  # regressions lost by it
         flatter = min(FLATTEST, max(0.0, 0.5 * (1 - SCARCE / per_target)))
     factor = min(SCARCEST, max(1.0, per_target)) * much
-    scarce = min(1.0, max(LEAST, per_target / PLENTY))
-    return WeightDecay(tuple(widths), factor, flatter, loss, scarce=scarce)
+    fade = min(1.0, max(FADED, per_target / PLENTY))
+    return WeightDecay(tuple(widths), factor, flatter, loss, fade=fade)
 
 
 def count_weights(widths: Sequence[Any]) -> Any:

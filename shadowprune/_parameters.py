@@ -42,7 +42,8 @@ PARAMETERS = """hidden_layer_sizes : int or sequence of int, default=(64, 64, 64
         with the size from seven on. With more than 100,000 rows (in large networks .15 weights per row) it
         is smaller, down to half. Of classifiers that lose nodes it is half while the budget falls and 1.5
         times after the hard finish. Where hidden layers have, on average, fewer nodes than there are classes
-        it is larger, up to twice that of the whole network; then more of it comes first, less at last.
+        it is larger, up to twice that of the whole network; then more of it comes first, less at last,
+        and least, down to a tenth, where there are less than .4 weights per target.
     batch_size : int or "auto", default="auto"
         Rows per step. "auto" is 32, and 64, 128, 256 and 512 from 4,096, 16,384, 32,768 and 65,536 rows on.
     learning_rate_init : float or "auto", default="auto"

@@ -62,6 +62,7 @@ def test_soft_then_fixed_order_against_the_twin(activation, loss):
     assert error(core.get_shadow()[0], twin.scores) < 1e-3  # a gate near SHUT may fall on either side
     twin.rank = ranks(twin.scores)
     core.freeze(twin.rank)
+    budgets[::4, 1:] = N_HIDDEN  # one pass: of all nodes, or of the first
     some = (*arguments(loss, 15), np.rint(budgets[::2]), temperatures[::2])
     assert error(core.run(*some), twin.run(*some)) < 2e-5
     assert error(core.get_state()[0], twin.params) < 5e-5
@@ -70,6 +71,23 @@ def test_soft_then_fixed_order_against_the_twin(activation, loss):
     assert np.abs(twin.shift).max() > 1e-3
     assert error(gain, twin.gain) < 1e-3
     assert error(shift, twin.shift) < 1e-3
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_step_of_one_pass_over_all_nodes_is_a_plain_one(threads):
+    """To the bit, after other steps too: nothing is collected, nor taught."""
+    data, (budgets, temperatures) = arguments(steps=8), schedule(8)
+    states = []
+    for plain in (False, True):
+        core, _ = pair(threads=threads)
+        core.run(*data, budgets, temperatures)
+        if plain:
+            core.set_shadow([])
+            losses = core.run(*data)
+        else:
+            losses = core.run(*data, np.full_like(budgets, N_HIDDEN), temperatures)
+        states.append(bits(losses, *core.get_state()[:3]))
+    assert states[0] == states[1]
 
 
 @pytest.mark.parametrize("threads", [1, 2])

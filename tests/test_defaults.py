@@ -81,7 +81,7 @@ def test_weight_decay_falls_less_where_classes_crowd(rng, classes, nodes, slower
 
     With three or two nodes they are too thin for the whole power.
     """
-    n_rows = 1000 // classes  # some .45 weights per target, neither scarce nor plenty
+    n_rows = 900 // classes  # some half a weight per target, neither scarce nor plenty
     X, y = rng.normal(size=(n_rows, 6)), np.arange(n_rows) % classes
     clf = sp.ShadowClassifier((16, 16), n_nodes=nodes, max_iter=20, random_state=0).fit(X, y)
     whole = 0.6 * (n_weights([6, 16, 16, classes]) / 15000) ** 0.5
@@ -120,7 +120,8 @@ def test_weight_decay_by_stages(rng, classes, nodes, stages):
         (100, (4, 4), 1.5 / 1.25**1.5),  # .86 weights per target
         (432, (4, 4), 1.5 / 1.25**3),  # .2
         (2160, (4, 4), 1.5 / 1.25**7.5),  # .04
-        (100_000, (4, 4), 1.5 / 1.25**7.5),
+        (216, (4, 4), 1.5 / 1.25**1.5),  # .4
+        (240, (4, 4), 1.5 / 1.25 ** (1.5 / 0.9)),  # .36
         (100, (2, 2), 0.5),
         (432, (2, 2), 0.25),
         (2160, (2, 2), 0.1),
@@ -130,6 +131,18 @@ def test_weight_decay_by_stages(rng, classes, nodes, stages):
 def test_weight_decay_ends_low_where_rows_are_many_and_classes_crowd(n_rows, kept, late):
     rule = _defaults.usual_weight_decay((6, 16, 16, 5), n_rows, "categorical_crossentropy")
     assert rule.by_stage((6, *kept, 5))[2] == pytest.approx(late)
+    of_two = _defaults.usual_weight_decay((6, 16, 16, 1), n_rows, "binary_crossentropy")
+    assert of_two.by_stage((6, *kept, 1))[2] == 1.5
+
+
+def test_weight_decay_of_a_trained_network_takes_no_rows_for_many(rng):
+    X, y = rng.normal(size=(2160, 6)), np.arange(2160) % 5
+    few = sp.ShadowClassifier((16, 16), n_nodes=8, max_iter=3, random_state=0).fit(X, y)
+    warm = sp.ShadowClassifier((16, 16), n_nodes=8, max_iter=3, random_state=0)
+    warm.fit(X, y, network=sp.ShadowClassifier((16, 16), n_nodes=None, max_iter=1).fit(X, y).network_)
+    for fitted, power in ((few, 7.5), (warm, 1.5)):
+        live = 0.6 * (n_weights(fitted.network_.widths) / 15000) ** 0.5 * 1.25**1.5
+        assert fitted.history_.weight_decay[-1] == pytest.approx(live * 1.5 / 1.25**power)
 
 
 def test_stages_begin_at_their_bounds():

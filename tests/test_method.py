@@ -278,6 +278,8 @@ def test_other_rules_of_the_weight_decay(data):
     np.testing.assert_array_equal(usual, same)
     assert np.abs(many).sum() < np.abs(usual).sum()
     assert np.abs(steady).sum() < np.abs(usual).sum()
+    less, more = (methods.shadow(data, 6, 0, one_order=True, fade=part)[0].params for part in (0.2, 1.0))
+    assert np.abs(less).sum() > np.abs(more).sum()  # of the decay at last, of two nodes a layer
 
 
 def test_one_order_is_tried_where_the_table_says_so(data, monkeypatch):

@@ -22,7 +22,7 @@ PARTS = {
 
 def available(method: str, sample: str) -> bool:
     """Whether what it needs is installed, and the sample has what it varies."""
-    if method in ("crowd", "scarce"):
+    if method in ("crowd", "fade"):
         return sample in samples.OF_CLASSES
     return "PQuantML" not in method or find_spec("pquant") is not None
 

@@ -226,7 +226,7 @@ RULES: dict[str, Method] = {
     "decay": Method(partial(_one_order, flatter=0.0), ({"factor": (1.0, 0.5, 2.0, 4.0, 8.0)},)),
     "fall": Method(_one_order, ({"flatter": (0.0, 0.1, 0.2, 0.3)},)),
     "crowd": Method(_one_order, ({"crowded": (1.5, 1.0, 2.0)},)),
-    "scarce": Method(_one_order, ({"scarce": (1.0, 0.5, 0.2)},)),
+    "fade": Method(_one_order, ({"fade": (1.0, 0.5, 0.2)},)),
     "early": Method(_one_order, ({"early": (0.5, 1.0, 0.25)},)),
     "late": Method(_one_order, ({"late": (1.5, 1.0, 2.0)},)),
     "rate": Method(_one_order, ({"rate": (1.0, 0.3, 0.5, 2.0, 3.0)},)),

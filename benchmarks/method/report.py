@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from shadowprune import plots
-from shadowprune._defaults import count_weights, usual_batch_size, usual_weight_decay
+from shadowprune._defaults import FADED, PLENTY, count_weights, usual_batch_size, usual_weight_decay
 from shadowprune._extras import require
 from shadowprune._files import written
 from shadowprune.scan import node_counts
@@ -340,20 +340,20 @@ def rules_section(documents: Documents) -> list[str]:
     for sample, records in tables.items():
         n, widths = _n_rows(sample), _widths(records)
         rule = usual_weight_decay(widths, n, "binary_crossentropy")
-        scarce = f"{count_weights(widths) / n / widths[-1]:.2f}"
-        rows["decay"].append([sample, scarce, f"{rule.factor:.1f}", *_gains(records, "decay", factors)])
-        rows["fall"].append([sample, scarce, f"{rule.flatter:.2f}", *_gains(records, "fall", falls)])
+        per_target = f"{count_weights(widths) / n / widths[-1]:.2f}"
+        rows["decay"].append([sample, per_target, f"{rule.factor:.1f}", *_gains(records, "decay", factors)])
+        rows["fall"].append([sample, per_target, f"{rule.flatter:.2f}", *_gains(records, "fall", falls)])
         rows["batch"].append([sample, str(usual_batch_size(n)), *_gains(records, "batch", batches)])
         rows["early"].append(
-            [sample, scarce, *_gains(records, "early", early), *_gains(records, "late", late)[1:]]
+            [sample, per_target, *_gains(records, "early", early), *_gains(records, "late", late)[1:]]
         )
         rows["rate"].append([sample, *_gains(records, "rate", rates)])
         of_part = node_counts(LESS_NODES, samples.hidden(sample))
         if sample in samples.OF_CLASSES:
             gains = _gains(records, "crowd", powers, of_part[LESS_NODES[-1]])
-            rows["crowd"].append([sample, scarce, *gains])
-            gains = _gains(records, "scarce", parts, of_part[LESS_NODES[-1]])
-            rows["scarce"].append([sample, scarce, f"{rule.scarce:.2f}", *gains])
+            rows["crowd"].append([sample, per_target, *gains])
+            gains = _gains(records, "fade", parts, of_part[LESS_NODES[-1]])
+            rows["fade"].append([sample, per_target, f"{rule.fade:.2f}", *gains])
         gains = [_gains(records, "epochs", epochs, of_part[part])[-1] for part in LESS_NODES]
         rows["epochs"].append([sample, *gains])
     heads = ["rows", "weights per target", "rule"]
@@ -365,9 +365,10 @@ def rules_section(documents: Documents) -> list[str]:
         "Where classes outnumber the nodes of a layer, it is times a power of their number per node; with "
         f"{LESS_NODES[-1]:g} of the nodes:", "",
         *markdown([*heads[:2], *(f"{o['crowded']:g}" for o in powers)], rows["crowd"]),
-        "There the decay after the hard finish is less, and least where rows are many: the more this number "
-        "of the rule falls below one, with the weights per target from .4 down to .08.", "",
-        *markdown([*heads, *(f"{o['scarce']:g}" for o in parts)], rows["scarce"]),
+        "There less of it is left after the hard finish, and least where rows are many: half of this number "
+        "is the least, and one over it a power of the crowding. The rule takes it below one from "
+        f"{PLENTY:g} weights per target on, down to {FADED:g} at {PLENTY * FADED:.2g}:", "",
+        *markdown([*heads, *(f"{o['fade']:g}" for o in parts)], rows["fade"]),
         f"And it is times {early[0]['early']:g} while the budget falls and times {late[0]['late']:g} after "
         "the hard finish; where classes outnumber the nodes of a layer there is more of it first, less last. "
         "Other numbers:", "",
