@@ -245,6 +245,7 @@ sp_status sp_path_step(sp_batch *b, const double *budget, double temperature, do
     bool single = true; /* one pass: nobody to teach or to gather for */
     for (int pass = 1; pass < path->n_passes; pass++)
         single = single && budget[pass] >= group->n;
+    const bool plain = single && budget[0] >= group->n; /* as if there were no path */
     if (!single) {
         b->soft = path->soft;
         b->gathered = path->x;
@@ -267,7 +268,7 @@ sp_status sp_path_step(sp_batch *b, const double *budget, double temperature, do
         if (!whole)
             shift_biases(trainer);
         const double mean = sp_batch_gradient(b);
-        if (!single || !whole)
+        if (!plain)
             sp_team_run(trainer->team, collect, b, net->n_pieces);
         if (pass == 0)
             *loss = mean;
@@ -277,7 +278,7 @@ sp_status sp_path_step(sp_batch *b, const double *budget, double temperature, do
     memcpy(net->live, net->layout.width, sizeof net->live);
     if (status)
         return status;
-    if (single && !b->gates) /* all nodes: what the slices leave is taken as it is */
+    if (plain)
         sp_batch_update(b);
     else
         sp_team_run(trainer->team, update, b, net->n_pieces);
