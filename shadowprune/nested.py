@@ -37,7 +37,7 @@ from ._defaults import FLATTEST, WeightDecay, classes_per_node
 from ._levels import Stage, count_epochs, epochs_below, stages_of
 from .network import Network
 from .shadow import Group, ShadowNetwork
-from .training import F32, History, Rows, Settings, apart, in_turn, new_trainer, run_steps
+from .training import F32, History, Rows, Settings, apart, in_turn, new_trainer, run_steps, shuffled
 
 Order = NDArray[np.int32]
 
@@ -206,7 +206,7 @@ def train_nested(
 
     try:
         for _ in range(stages[0].epochs):
-            train(levels, (x, target, weight), rng.permutation(n).astype(np.int32))
+            train(levels, (x, target, weight), shuffled(n, rng))
         taught = _taught(levels[0].band().network, x, target, settings.loss)
         below = _laid_out((x, taught, weight), rng)
         for epoch in epochs_below(stages):
@@ -289,7 +289,7 @@ def _train_alone(
 def _laid_out(data: Rows, rng: np.random.Generator) -> Iterator[tuple[Rows, Order]]:
     """Rows and their order for one epoch after the other, without end; anew for every `SAME` of them."""
     while True:
-        laid = in_turn(data, rng.permutation(len(data[0])).astype(np.int32))
+        laid = in_turn(data, shuffled(len(data[0]), rng))
         for _ in range(SAME):
             yield laid
         del laid  # before there is another

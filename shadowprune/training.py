@@ -93,6 +93,11 @@ def new_trainer(network: Network, settings: Settings) -> _core.Trainer:
     return trainer
 
 
+def shuffled(n_rows: int, rng: np.random.Generator) -> NDArray[np.int32]:
+    """A new order of the rows, as the core takes it."""
+    return rng.permutation(n_rows).astype(np.int32)
+
+
 def in_turn(data: Rows, order: NDArray[np.int32]) -> tuple[Rows, NDArray[np.int32]]:
     """The same rows laid out in an order, and the order now: where several trainings take them one after the
     other, they are fetched from all over the memory once."""
@@ -195,7 +200,7 @@ def train(
                 runs += [runs[0].reordered(scores) for _ in range(1, n_orders)]
             elif n_orders < len(runs):
                 runs = _best(runs, n_orders)
-            order = rng.permutation(len(x)).astype(np.int32)
+            order = shuffled(len(x), rng)
             runs = _going(runs, epoch, order)
             run = runs[0]
             if score and len(runs) == 1 and not run.first_stage:
