@@ -415,7 +415,7 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
             nodes = sum(network.widths[1:-1])
             epochs = usual_epochs(n_rows, batch, float(sum(final[1:-1]) / nodes) if nodes else 1.0)
         usual = usual_weight_decay(network.widths, n_rows, loss)
-        if warm:  # what was left of a network says less of how many rows are many
+        if warm:  # not measured there, and what an earlier pruning left has fewer weights
             usual = dataclasses.replace(usual, fade=1.0)
         return Settings(
             loss=loss,
