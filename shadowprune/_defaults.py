@@ -23,9 +23,10 @@ SCARCEST = 5.0  # weights per target; decay grows with them up to here
 SCARCE, FLATTEST = 7.0, 0.2  # from here on it falls less with the size of a network, by powers up to this
 CROWDED = 1.5  # power of classes per node that decay is times; down to half of it below two nodes a layer
 EARLY, LATE = 0.5, 1.5  # and times this while the budget falls, and after the hard finish
-PLENTY, FADED = 0.4, 0.2  # below so many weights per target the fade falls from one with them, down to this
+PLENTY = 0.4  # weights per target below which rows are many
+FADED = 0.2  # there the fade falls with them from one down to this
 EPOCHS, STEPS = 30, 3000  # at least
-FEW = 0.3  # part of the nodes from which on fewer take more epochs, up to twice
+FEW = 0.3  # part of the nodes from which on fewer take more epochs, up to twice; twice it where rows are many
 NARROW, TRIES = 5, 8  # nodes of a hidden layer up to which so many orders of them are tried
 
 
@@ -46,12 +47,14 @@ def usual_learning_rate(batch_size: int, kept: float, classes: float = 1.0) -> f
     return float(5e-3 * max(1.0, math.sqrt(batch_size / 512)) * few * min(3.0, classes))
 
 
-def usual_epochs(n_rows: int, batch_size: int, kept: float) -> int:
+def usual_epochs(n_rows: int, batch_size: int, kept: float = 1.0, per_target: float = math.inf) -> int:
     """Epochs of a network that keeps this part of its nodes: 30 to 60, or as many as make 3,000 steps.
 
-    Few nodes are slow to train and cost little.
+    Few nodes are slow to train and cost little: below .3 of them there are more, and below up to .6 where
+    there are .4 to .2 weights per target before the pruning. Fewer rows would be learnt by heart.
     """
-    longer = min(2.0, max(1.0, math.sqrt(FEW / kept)))
+    few = FEW * min(2.0, max(1.0, PLENTY / per_target))
+    longer = min(2.0, max(1.0, math.sqrt(few / kept)))
     return max(round(EPOCHS * longer), math.ceil(STEPS / math.ceil(n_rows / batch_size)))
 
 
@@ -156,8 +159,7 @@ def usual_weight_decay(widths: Sequence[int], n_rows: int, loss: str) -> WeightD
     classifiers have a decay that falls less with the size of the network, by a power of .2 from 12 on. Below
     four tenths of a weight per target, networks that have more classes than nodes in a layer end with less.
     """
-    n_weights = count_weights(widths)
-    per_target = n_weights / n_rows / widths[-1]
+    n_weights, per_target = count_weights(widths), weights_per_target(widths, n_rows)
     much = min(1.0, max(0.5, max(n_weights, STUDIED) / n_rows / ENOUGH))
     flatter = 0.0
     if loss != "squared_error":  # regressions lost by it
@@ -165,6 +167,11 @@ def usual_weight_decay(widths: Sequence[int], n_rows: int, loss: str) -> WeightD
     factor = min(SCARCEST, max(1.0, per_target)) * much
     fade = min(1.0, max(FADED, per_target / PLENTY))
     return WeightDecay(tuple(widths), factor, flatter, loss, fade=fade)
+
+
+def weights_per_target(widths: Sequence[int], n_rows: int) -> float:
+    """Of a network before the pruning; a target is a row, or with several outputs a row of one of them."""
+    return float(count_weights(widths) / n_rows / widths[-1])
 
 
 def count_weights(widths: Sequence[Any]) -> Any:

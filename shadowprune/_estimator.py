@@ -26,6 +26,7 @@ from ._defaults import (
     usual_learning_rate,
     usual_tries,
     usual_weight_decay,
+    weights_per_target,
 )
 from ._folding import check_start, fold_inputs, unfold_inputs
 from ._parameters import N_NODES, check_shorthand, checked_layers
@@ -410,10 +411,11 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         elif rate == "auto":
             rate = usual_learning_rate(batch, _kept_share(shadow, 1), classes_per_node(final, loss))
         if epochs == "auto" and warm:
-            epochs = math.ceil(usual_epochs(n_rows, batch, 1.0) / 3)
+            epochs = math.ceil(usual_epochs(n_rows, batch) / 3)
         elif epochs == "auto":
             nodes = sum(network.widths[1:-1])
-            epochs = usual_epochs(n_rows, batch, float(sum(final[1:-1]) / nodes) if nodes else 1.0)
+            kept = float(sum(final[1:-1]) / nodes) if nodes else 1.0
+            epochs = usual_epochs(n_rows, batch, kept, weights_per_target(network.widths, n_rows))
         usual = usual_weight_decay(network.widths, n_rows, loss)
         if warm:  # not measured there, and what an earlier pruning left has fewer weights
             usual = dataclasses.replace(usual, fade=1.0)

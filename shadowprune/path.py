@@ -16,7 +16,7 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
 from ._checks import check_weights
-from ._defaults import classes_per_node, usual_epochs, usual_learning_rate
+from ._defaults import classes_per_node, usual_epochs, usual_learning_rate, weights_per_target
 from ._levels import count_epochs
 from .budget import Budget, count
 from .estimators import ShadowClassifier
@@ -163,7 +163,9 @@ class ShadowPath(BaseEstimator):  # type: ignore[misc]
             return usual_learning_rate(batch, kept, classes_per_node(widths, settings.loss))
 
         def epochs(kept: float) -> int:
-            return usual_epochs(rows.n, batch, kept) if self.max_iter == "auto" else settings.epochs
+            if self.max_iter != "auto":
+                return settings.epochs
+            return usual_epochs(rows.n, batch, kept, weights_per_target(network.widths, rows.n))
 
         with one._progress(count_epochs(n, smallest, epochs), type(self).__name__) as tick:
             self.family_, self.history_ = train_nested(

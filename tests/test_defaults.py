@@ -257,8 +257,14 @@ def test_batches_are_powers_of_two():
 
 
 def test_few_nodes_take_more_epochs():
-    parts = (1, 0.7, 0.3, 0.2, 0.1, 0.05, 0.01)
-    assert [_defaults.usual_epochs(97_687, 512, part) for part in parts] == [30, 30, 30, 37, 52, 60, 60]
+    parts = (1, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05, 0.01)
+    assert [_defaults.usual_epochs(97_687, 512, part) for part in parts] == [30, 30, 30, 30, 37, 52, 60, 60]
+    many = [_defaults.usual_epochs(97_687, 512, part, per_target=0.15) for part in parts]
+    assert many == [30, 30, 33, 42, 52, 60, 60, 60]
+    by_rows = [
+        _defaults.usual_epochs(97_687, 512, 0.3, per_target) for per_target in (0.5, 0.4, 0.3, 0.2, 0.1)
+    ]
+    assert by_rows == [30, 30, 35, 42, 42]
     assert [_defaults.usual_epochs(426, 32, part) for part in (1, 0.1)] == [215, 215]  # 14 steps each
     assert [_defaults.usual_epochs(2000, 32, part) for part in (1, 0.05)] == [48, 60]
 
@@ -267,12 +273,12 @@ def test_estimators_train_for_these_epochs(rng):
     """100 steps an epoch: 30 of them are 3,000."""
     X = rng.normal(size=(6400, 4))
     y = (X[:, 0] > 0).astype(int)
-    few = sp.ShadowClassifier((10, 10), n_nodes=2, random_state=0).fit(X, y)
-    assert few.n_iter_ == 52  # the root of .3 over .1
-    assert sp.ShadowClassifier((10, 10), n_nodes=2, max_iter=3, random_state=0).fit(X, y).n_iter_ == 3
+    few = sp.ShadowClassifier((10, 10), n_nodes=4, random_state=0).fit(X, y)
+    assert few.n_iter_ == 52  # the root of .6 over .2
+    assert sp.ShadowClassifier((10, 10), n_nodes=4, max_iter=3, random_state=0).fit(X, y).n_iter_ == 3
     assert few.retrain(X, y).n_iter_ == 30
     one_layer = sp.ShadowClassifier((10, 10), n_nodes=1, prune_layers=[1], random_state=0).fit(X, y)
-    assert one_layer.n_iter_ == 30  # 11 of 20 nodes
+    assert one_layer.n_iter_ == 31  # 11 of 20 nodes
     whole = sp.ShadowClassifier((10, 10), n_nodes=None, random_state=0).fit(X, y)
     assert whole.prune(X, y, n_nodes=2).n_iter_ == 10
     inputs = sp.ShadowClassifier((4,), n_nodes=None, n_inputs=1, max_iter="auto", random_state=0).fit(X, y)
@@ -283,7 +289,7 @@ def test_small_levels_of_a_path_train_for_longer(rng):
     """6,400 of 8,000 rows, 100 steps an epoch. Levels of 20, 15, 8, 4 and 3 nodes, the last for 2.
 
     The whole network trains for .8 of 30 epochs; with the order of each level begins the next: after 4, then
-    30/15, 37/15 and 42/15. For .1 of the nodes 52 epochs are usual, which the last level has, and
+    37/15, 52/15 and 60/15. For .1 of the nodes 60 epochs are usual, which the last level has, and
     its smallest network a third of them alone.
     """
     X = rng.normal(size=(8000, 4))
@@ -295,5 +301,5 @@ def test_small_levels_of_a_path_train_for_longer(rng):
         "random_state": 0,
     }
     path = sp.ShadowPath(**options).fit(X, y)
-    assert len(path.history_.loss) == 24 + (2 + 3 + 3 + 52) + 17
+    assert len(path.history_.loss) == 24 + (3 + 4 + 4 + 60) + 20
     assert len(sp.ShadowPath(**options, max_iter=30).fit(X, y).history_.loss) == 24 + (2 + 2 + 2 + 30) + 10

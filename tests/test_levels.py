@@ -55,11 +55,11 @@ def test_what_the_levels_of_256_nodes_do_when():
     ]
     assert (stages[-1].soft, stages[-1].chosen, stages[-1].alone) == (4, 20, 10)
     assert {one.alone for one in stages[:-1]} == {0}
-    grown = _levels.stages_of(256, 12, lambda kept: usual_epochs(88_000, 512, kept))  # up to 60
+    grown = _levels.stages_of(256, 12, lambda kept: usual_epochs(88_000, 512, kept, 0.17))  # up to 60
     assert [(one.begin, one.epochs) for one in grown] == [
-        (0, 24), (4, 21), (6, 18), (9, 23), (13, 46), (17, 60)
+        (0, 24), (4, 25), (7, 24), (11, 30), (15, 45), (19, 60)
     ]  # fmt: skip
     last = grown[-1]
-    assert (last.soft, last.tries, last.chosen, last.alone) == (8, 8, 34, 20)
+    assert (last.soft, last.tries, last.chosen, last.alone) == (8, 8, 36, 20)
     last = _levels.stages_of(15, 2, lambda kept: 30)[-1]
     assert (last.top, last.tries) == (3, 4)  # just few

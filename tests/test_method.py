@@ -296,10 +296,10 @@ def test_one_order_is_tried_where_the_table_says_so(data, monkeypatch):
 
 
 def test_own_epochs(data):
-    """Of 300 rows no training has less than 3,000 steps; of 6,000 with 3 of 21 nodes 30 times 1.45."""
-    assert [methods._own_epochs(data, part) for part in (1, 3 / 21, 1 / 21)] == [3, 3, 3]
+    """Of 300 rows no training has less than 3,000 steps; of 6,000 with 6 of 21 nodes 30 times 1.45."""
+    assert [methods._own_epochs(data, part) for part in (1, 6 / 21, 1 / 21)] == [3, 3, 3]
     more = dataclasses.replace(data, x=np.repeat(data.x, 20, axis=0), epochs=30)
-    assert [methods._own_epochs(more, part) for part in (1, 3 / 21, 1 / 21)] == [30, 43, 60]
+    assert [methods._own_epochs(more, part) for part in (1, 6 / 21, 1 / 21)] == [30, 43, 60]
 
 
 def test_what_is_said_of_the_defaults():

@@ -11,7 +11,14 @@ from typing import Any
 import numpy as np
 
 from shadowprune import plots
-from shadowprune._defaults import FADED, PLENTY, count_weights, usual_batch_size, usual_weight_decay
+from shadowprune._defaults import (
+    FADED,
+    FEW,
+    PLENTY,
+    usual_batch_size,
+    usual_weight_decay,
+    weights_per_target,
+)
 from shadowprune._extras import require
 from shadowprune._files import written
 from shadowprune.scan import node_counts
@@ -340,7 +347,7 @@ def rules_section(documents: Documents) -> list[str]:
     for sample, records in tables.items():
         n, widths = _n_rows(sample), _widths(records)
         rule = usual_weight_decay(widths, n, "binary_crossentropy")
-        per_target = f"{count_weights(widths) / n / widths[-1]:.2f}"
+        per_target = f"{weights_per_target(widths, n):.2f}"
         rows["decay"].append([sample, per_target, f"{rule.factor:.1f}", *_gains(records, "decay", factors)])
         rows["fall"].append([sample, per_target, f"{rule.flatter:.2f}", *_gains(records, "fall", falls)])
         rows["batch"].append([sample, str(usual_batch_size(n)), *_gains(records, "batch", batches)])
@@ -355,7 +362,7 @@ def rules_section(documents: Documents) -> list[str]:
             gains = _gains(records, "fade", parts, of_part[LESS_NODES[-1]])
             rows["fade"].append([sample, per_target, f"{rule.fade:.2f}", *gains])
         gains = [_gains(records, "epochs", epochs, of_part[part])[-1] for part in LESS_NODES]
-        rows["epochs"].append([sample, *gains])
+        rows["epochs"].append([sample, per_target, *gains])
     heads = ["rows", "weights per target", "rule"]
     lines += markdown([*heads, *(f"{o['factor']:g}" for o in factors)], rows["decay"])
     lines += [
@@ -382,9 +389,10 @@ def rules_section(documents: Documents) -> list[str]:
         *markdown(["rows", *(f"{o['rate']:g}" for o in rates)], rows["rate"]),
         "Batch, times the default:", "",
         *markdown(["rows", "batch", *(f"{o['batch']:g}" for o in batches)], rows["batch"]),
-        "What twice the epochs gain, by the part of the nodes kept. The rule takes more below .3, with the "
-        "root, up to twice 30, where these are not fewer than 3,000 steps anyway:", "",
-        *markdown(["rows", *(f"{f:g}" for f in LESS_NODES)], rows["epochs"]),
+        "What twice the epochs gain, by the part of the nodes kept. The rule takes more below "
+        f"{FEW:g}, or {2 * FEW:g} with {PLENTY / 2:g} weights per target and less, with the root, up to "
+        "twice 30, where these are not fewer than 3,000 steps anyway:", "",
+        *markdown([*heads[:2], *(f"{f:g}" for f in LESS_NODES)], rows["epochs"]),
     ]  # fmt: skip
     return lines
 
