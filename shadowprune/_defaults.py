@@ -24,9 +24,9 @@ SCARCE, FLATTEST = 7.0, 0.2  # from here on it falls less with the size of a net
 CROWDED = 1.5  # power of classes per node that decay is times; down to half of it below two nodes a layer
 EARLY, LATE = 0.5, 1.5  # and times this while the budget falls, and after the hard finish
 PLENTY = 0.4  # weights per target below which rows are many
-FADED = 0.2  # there the fade falls with them from one down to this
+FADED = 0.2  # with them the fade falls from one at PLENTY down to this
 EPOCHS, STEPS = 30, 3000  # at least
-FEW = 0.3  # part of the nodes from which on fewer take more epochs, up to twice; twice it where rows are many
+FEW, FEW_OF_MANY = 0.3, 0.6  # parts of the nodes below which epochs grow, up to twice; the last of many rows
 NARROW, TRIES = 5, 8  # nodes of a hidden layer up to which so many orders of them are tried
 
 
@@ -50,10 +50,11 @@ def usual_learning_rate(batch_size: int, kept: float, classes: float = 1.0) -> f
 def usual_epochs(n_rows: int, batch_size: int, kept: float = 1.0, per_target: float = math.inf) -> int:
     """Epochs of a network that keeps this part of its nodes: 30 to 60, or as many as make 3,000 steps.
 
-    Few nodes are slow to train and cost little: below .3 of them there are more, and below up to .6 where
-    there are .4 to .2 weights per target before the pruning. Fewer rows would be learnt by heart.
+    Few nodes are slow to train and cost little, so below .3 of them there are more. With less than .4 weights
+    per target (before the pruning) this limit rises, to .6 at .2 and less; most problems of fewer rows lost
+    by it.
     """
-    few = FEW * min(2.0, max(1.0, PLENTY / per_target))
+    few = min(FEW_OF_MANY, max(FEW, FEW * PLENTY / per_target))
     longer = min(2.0, max(1.0, math.sqrt(few / kept)))
     return max(round(EPOCHS * longer), math.ceil(STEPS / math.ceil(n_rows / batch_size)))
 

@@ -285,6 +285,14 @@ def test_estimators_train_for_these_epochs(rng):
     assert inputs.n_iter_ == 30
 
 
+@pytest.mark.parametrize(("classes", "epochs"), [(2, 44), (4, 52)])
+def test_epochs_go_with_weights_per_target(rng, classes, epochs):
+    """Of 6,400 rows: 1,800 weights with two classes, .28 per target; 1,920 with four, .075."""
+    X = rng.normal(size=(6400, 4))
+    y = rng.integers(classes, size=6400)
+    assert sp.ShadowClassifier((40, 40), n_nodes=0.2, random_state=0).fit(X, y).n_iter_ == epochs
+
+
 def test_small_levels_of_a_path_train_for_longer(rng):
     """6,400 of 8,000 rows, 100 steps an epoch. Levels of 20, 15, 8, 4 and 3 nodes, the last for 2.
 

@@ -14,6 +14,7 @@ from shadowprune import plots
 from shadowprune._defaults import (
     FADED,
     FEW,
+    FEW_OF_MANY,
     PLENTY,
     usual_batch_size,
     usual_weight_decay,
@@ -390,8 +391,9 @@ def rules_section(documents: Documents) -> list[str]:
         "Batch, times the default:", "",
         *markdown(["rows", "batch", *(f"{o['batch']:g}" for o in batches)], rows["batch"]),
         "What twice the epochs gain, by the part of the nodes kept. The rule takes more below "
-        f"{FEW:g}, or {2 * FEW:g} with {PLENTY / 2:g} weights per target and less, with the root, up to "
-        "twice 30, where these are not fewer than 3,000 steps anyway:", "",
+        f"{FEW:g}, a limit that rises to {FEW_OF_MANY:g} as weights per target fall from {PLENTY:g} to "
+        f"{PLENTY * FEW / FEW_OF_MANY:g}, with the root, up to twice 30, where these are not fewer than "
+        "3,000 steps anyway:", "",
         *markdown([*heads[:2], *(f"{f:g}" for f in LESS_NODES)], rows["epochs"]),
     ]  # fmt: skip
     return lines
