@@ -413,8 +413,7 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         if epochs == "auto" and warm:
             epochs = math.ceil(usual_epochs(n_rows, batch) / 3)
         elif epochs == "auto":
-            nodes = sum(network.widths[1:-1])
-            kept = float(sum(final[1:-1]) / nodes) if nodes else 1.0
+            kept = float(sum(final[1:-1]) / network.n_nodes) if network.n_nodes else 1.0
             epochs = usual_epochs(n_rows, batch, kept, weights_per_target(network.widths, n_rows))
         usual = usual_weight_decay(network.widths, n_rows, loss)
         if warm:  # not measured there, and what an earlier pruning left has fewer weights
