@@ -27,7 +27,7 @@ PLENTY = 0.4  # weights per target below which rows are many
 FADED = 0.2  # with them the fade falls from one at PLENTY down to this
 EPOCHS, STEPS = 30, 3000  # at least
 FEW, FEW_OF_MANY = 0.3, 0.6  # parts of the nodes below which epochs grow, of few and of many rows
-NARROW, TRIES = 5, 8  # nodes of a hidden layer up to which so many orders of them are tried
+NARROW, TRIES = 6, 8  # nodes of a hidden layer up to which so many orders of them are tried
 
 
 def usual_batch_size(n_rows: int) -> int:

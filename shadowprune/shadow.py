@@ -146,11 +146,11 @@ class ShadowNetwork:
     and then the best overall, exactly `n_nodes`. For a cost: the likeliest outcome of the gates that does not
     exceed it, filled up with the best nodes that still fit.
 
-    The estimators go on under eight orders of the nodes where five or fewer are left in the average hidden
+    The estimators go on under eight orders of the nodes where six or fewer are left in the average hidden
     layer: which layer has one more decides there. At progress 0.3, where the budget is reached, copies of the
-    training get normal deviates of 1.2 added to the scores of their hidden nodes; the four of least training
-    loss stay at 0.45, one soon after the hard finish. Not so under costs, multiples and maxima, under which
-    closed nodes stay in the computation until the finish, nor for other methods than "shadow".
+    training get normal deviates of 1.2 added to the scores of their hidden nodes; the one of least training
+    loss stays, soon after the hard finish. Not so under costs, multiples and maxima, under which closed nodes
+    stay in the computation until the finish, nor for other methods than "shadow".
 
     Scores move along the gradient projected on a constant sum of gates, as for a count, under every budget;
     theta then restores the cost.

@@ -24,7 +24,7 @@ Rows = tuple[F32, F32, F32 | None]  # x, target, weight
 
 WARMUP = 0.03  # part of the training over which the learning rate rises
 APART = 1.2  # normal deviates added to the scores of all orders but the first: more than most differ by
-HALVED, CHOSEN = 0.45, 0.65  # parts of the training at which half of the orders go, and all but one
+CHOSEN = 0.65  # part of the training at which one of the orders is kept: while gates are soft, loss misleads
 
 
 @dataclass
@@ -149,8 +149,8 @@ def train(
     """Train network and shadow in one run and take the dead nodes off on the way.
 
     With `settings.tries`, and `scores`, the training goes on from where the budget is reached with as many
-    orders of the nodes, if those whose gates have closed may leave the computation. Half of the orders, those
-    of larger loss, go after half of the soft epochs that are left, all but one soon after the hard finish.
+    orders of the nodes, if those whose gates have closed may leave the computation. That of least loss stays,
+    soon after the hard finish.
 
     Parameters
     ----------
@@ -198,8 +198,8 @@ def train(
             n_orders = _n_orders(epoch, settings)
             if scores and may_try and runs[0].soft and len(runs) == 1 < n_orders:
                 runs += [runs[0].reordered(scores) for _ in range(1, n_orders)]
-            elif n_orders < len(runs):
-                runs = _best(runs, n_orders)
+            elif n_orders == 1 < len(runs):
+                runs = [_best(runs)]
             order = shuffled(len(x), rng)
             runs = _going(runs, epoch, order)
             run = runs[0]
@@ -221,7 +221,7 @@ def train(
             RuntimeWarning,
             stacklevel=4,  # the line that called fit, prune or retrain
         )
-    run = runs[0]  # after a Ctrl-C among several that which was best when they were compared
+    run = runs[0]  # after a Ctrl-C among several the first
     run.end_first_stage()
     if shadow is not None and run.shadow is not None:
         shadow.groups = run.shadow.groups
@@ -235,9 +235,7 @@ def _n_orders(epoch: int, settings: Settings) -> int:
     """Orders of the nodes that are trained in an epoch; one in the last."""
     n = settings.epochs
     chosen = min(max(round(CHOSEN * n), math.ceil(STAGE * n) + 1), n - 1)  # after an epoch of hard gates
-    if not round(RAMP * STAGE * n) <= epoch < chosen:
-        return 1
-    return settings.tries if epoch < round(HALVED * n) else math.ceil(settings.tries / 2)
+    return settings.tries if round(RAMP * STAGE * n) <= epoch < chosen else 1
 
 
 def _going(runs: list[_Run], epoch: int, order: NDArray[np.int32]) -> list[_Run]:
@@ -259,9 +257,9 @@ def apart(layer: NDArray[np.int32], rng: np.random.Generator) -> NDArray[np.floa
     return APART * rng.standard_normal(len(layer)) * (layer > 0)
 
 
-def _best(runs: list[_Run], n: int) -> list[_Run]:
-    """The n of least loss in their last epoch, the best first."""
-    return sorted(runs, key=lambda run: run.history.loss[-1])[:n]
+def _best(runs: list[_Run]) -> _Run:
+    """That of least loss in its last epoch."""
+    return min(runs, key=lambda run: run.history.loss[-1])
 
 
 class _Run:
