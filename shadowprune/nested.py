@@ -84,7 +84,8 @@ class Band:
         """Gain and shift at a node count: linear in its logarithm."""
         hats = np.eye(len(self.knots))[:-1]  # one at a knot, zero at the others
         part = np.array([np.interp(np.log(n_nodes), np.log(self.knots), hat) for hat in hats], np.float32)
-        return part @ self.gain, part @ self.shift
+        # no product of matrices: the last bit of BLAS depends on the processor
+        return (part[:, None] * self.gain).sum(0), (part[:, None] * self.shift).sum(0)
 
     def corrected(self, n_nodes: int) -> Network:
         """The whole network with the corrections of a node count folded in."""

@@ -13,6 +13,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from shadowprune import ShadowClassifier, ShadowPath, _levels
 from shadowprune.metrics import background_rejection
+from shadowprune.nested import Band
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +77,21 @@ def test_corrections_are_linear_in_the_logarithm(path):
             np.testing.assert_allclose(found, wanted, atol=1e-6)
     assert not np.any(band.correction(44)[0])
     assert np.abs(band.gain).max() > 0.01
+
+
+def test_corrections_are_the_same_bits_on_every_processor(rng):
+    """A product, then a sum, each rounded: other than BLAS, whose kernels differ."""
+    knots = (4, 9, 20, 44)
+    gain, shift = (rng.normal(size=(3, 200)).astype(np.float32) for _ in range(2))
+    band = Band(None, np.empty(0, np.int32), knots, gain, shift)
+    for n in (4, 7, 13, 43):
+        hats = np.eye(4)[:3]
+        part = [np.float32(np.interp(np.log(n), np.log(knots), hat)) for hat in hats]
+        for found, rows in zip(band.correction(n), (gain, shift), strict=True):
+            wanted = np.zeros(200, np.float32)
+            for p, row in zip(part, rows, strict=True):
+                wanted = wanted + p * row
+            np.testing.assert_array_equal(found, wanted)
 
 
 def test_as_good_as_a_training_for_one_size(path, rows):
