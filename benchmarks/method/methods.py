@@ -234,7 +234,7 @@ RULES: dict[str, Method] = {
     "late": Method(_one_order, ({"late": (1.5, 1.0, 2.0)},)),
     "rate": Method(_one_order, ({"rate": (1.0, 0.3, 0.5, 2.0, 3.0)},)),
     "batch": Method(_one_order, ({"batch": (1.0, 0.5, 2.0)},)),
-    "epochs": Method(_one_order, ({"epochs": (1.0, 2.0)},)),
+    "epochs": Method(_one_order, ({"epochs": (1.0, 0.5, 2.0)},)),
 }
 
 TABLES = {"methods": METHODS, "defaults": DEFAULTS, "rules": RULES, "torch": CHECK}

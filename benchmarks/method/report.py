@@ -16,6 +16,7 @@ from shadowprune._defaults import (
     FEW,
     FEW_OF_MANY,
     PLENTY,
+    STEPS,
     usual_batch_size,
     usual_weight_decay,
     weights_per_target,
@@ -29,7 +30,7 @@ from . import samples
 from .methods import CHECK, DEFAULTS, METHODS, RULES, TABLES, Option, name_of
 from .study import Record, path_of, read
 
-LESS_NODES = (0.3, 0.1, 0.05)  # parts of the nodes where more epochs are looked at
+PARTS = (1.0, 0.3, 0.1, 0.05)  # of the nodes, where other epochs are looked at
 NEAR = 5e-4  # of AUC: how far defaults may be below tuned settings
 FOLDER, PAGE, PLOT = "method", "method.md", "method.png"
 
@@ -356,14 +357,15 @@ def rules_section(documents: Documents) -> list[str]:
             [sample, per_target, *_gains(records, "early", early), *_gains(records, "late", late)[1:]]
         )
         rows["rate"].append([sample, *_gains(records, "rate", rates)])
-        of_part = node_counts(LESS_NODES, samples.hidden(sample))
+        of_part = node_counts(PARTS, samples.hidden(sample))
         if sample in samples.OF_CLASSES:
-            gains = _gains(records, "crowd", powers, of_part[LESS_NODES[-1]])
+            gains = _gains(records, "crowd", powers, of_part[PARTS[-1]])
             rows["crowd"].append([sample, per_target, *gains])
-            gains = _gains(records, "fade", parts, of_part[LESS_NODES[-1]])
+            gains = _gains(records, "fade", parts, of_part[PARTS[-1]])
             rows["fade"].append([sample, per_target, f"{rule.fade:.2f}", *gains])
-        gains = [_gains(records, "epochs", epochs, of_part[part])[-1] for part in LESS_NODES]
-        rows["epochs"].append([sample, per_target, *gains])
+        of_epochs = [_gains(records, "epochs", epochs, n)[1:] for n in of_part.values()]
+        for name, gains in zip(("half", "twice"), zip(*of_epochs, strict=True), strict=True):
+            rows[name].append([sample, per_target, *gains])
     heads = ["rows", "weights per target", "rule"]
     lines += markdown([*heads, *(f"{o['factor']:g}" for o in factors)], rows["decay"])
     lines += [
@@ -371,7 +373,7 @@ def rules_section(documents: Documents) -> list[str]:
         "the whole network has, so that it falls less with their size:", "",
         *markdown([*heads, *(f"{o['flatter']:g}" for o in falls)], rows["fall"]),
         "Where classes outnumber the nodes of a layer, it is times a power of their number per node; with "
-        f"{LESS_NODES[-1]:g} of the nodes:", "",
+        f"{PARTS[-1]:g} of the nodes:", "",
         *markdown([*heads[:2], *(f"{o['crowded']:g}" for o in powers)], rows["crowd"]),
         "There less of it is left after the hard finish, and least where rows are many: half of this number "
         "is the least, and one over it a power of the crowding. The rule takes it below one from "
@@ -390,11 +392,14 @@ def rules_section(documents: Documents) -> list[str]:
         *markdown(["rows", *(f"{o['rate']:g}" for o in rates)], rows["rate"]),
         "Batch, times the default:", "",
         *markdown(["rows", "batch", *(f"{o['batch']:g}" for o in batches)], rows["batch"]),
-        "What twice the epochs gain, by the part of the nodes kept. The rule takes more below "
+        "What half of the epochs gains, by the part of the nodes kept; the rule takes no fewer than make "
+        f"{STEPS:,} steps, although some problems of few rows would gain:", "",
+        *markdown([*heads[:2], *(f"{f:g}" for f in PARTS)], rows["half"]),
+        "What twice the epochs gain. The rule takes more below "
         f"{FEW:g}, a limit that rises to {FEW_OF_MANY:g} as weights per target fall from {PLENTY:g} to "
         f"{PLENTY * FEW / FEW_OF_MANY:g}, with the root, up to twice 30, where these are not fewer than "
-        "3,000 steps anyway:", "",
-        *markdown([*heads[:2], *(f"{f:g}" for f in LESS_NODES)], rows["epochs"]),
+        f"{STEPS:,} steps anyway:", "",
+        *markdown([*heads[:2], *(f"{f:g}" for f in PARTS)], rows["twice"]),
     ]  # fmt: skip
     return lines
 
