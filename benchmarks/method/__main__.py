@@ -14,8 +14,8 @@ from .methods import TABLES
 # samples, budgets, and those of them that options are tuned at
 PARTS = {
     "methods": (samples.SAMPLES, study.FRACTIONS, study.TUNED),
-    "defaults": (tuple(study.DEFAULTS_SEEDS), *2 * ((1.0, 0.3, 0.1, 0.05),)),
-    "rules": (samples.SUBSETS, *2 * ((1.0, 0.3, 0.1, 0.05),)),
+    "defaults": (tuple(study.DEFAULTS_SEEDS), *2 * (study.DEFAULTS_AT,)),
+    "rules": (samples.SUBSETS, *2 * (study.DEFAULTS_AT,)),
     "torch": (("jets",), *2 * ((0.3, 0.1),)),
 }
 

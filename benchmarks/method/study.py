@@ -27,6 +27,7 @@ TUNED = (
     0.1,
     0.05,
 )  # budgets whose options are tuned; the others take those of the nearest, by ratio
+DEFAULTS_AT = (1.0, 0.3, 0.1, 0.05)  # budgets of the defaults, and of what their rules were chosen by
 SEEDS = 5
 TUNING_SEEDS = 2
 TUNING_SEEDS_REPEATED = 5  # where every seed has a validation part of its own, and a small one
