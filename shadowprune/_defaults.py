@@ -27,7 +27,8 @@ PLENTY = 0.4  # weights per target below which rows are many
 FADED = 0.2  # with them the fade falls from one at PLENTY down to this
 EPOCHS, STEPS = 30, 3000  # at least
 FEW, FEW_OF_MANY = 0.3, 0.6  # parts of the nodes below which epochs grow, of few and of many rows
-NARROW, TRIES = 6, 8  # nodes of a hidden layer up to which so many orders of them are tried
+NARROW = 6  # nodes of a hidden layer up to which several orders of them are tried
+ORDERS, CHEAP = 8, (8192, 16384)  # so many; below so many rows four and two times as many
 
 
 def usual_batch_size(n_rows: int) -> int:
@@ -59,13 +60,18 @@ def usual_epochs(n_rows: int, batch_size: int, kept: float = 1.0, per_target: fl
     return max(round(EPOCHS * longer), math.ceil(STEPS / math.ceil(n_rows / batch_size)))
 
 
-def usual_tries(widths: Sequence[Any], final: Sequence[Any]) -> int:
+def usual_orders(n_rows: int) -> int:
+    """Orders of few nodes to try: 8, and up to 32 of few rows, where they cost little and gain."""
+    return ORDERS << len(CHEAP) - bisect_right(CHEAP, n_rows)
+
+
+def usual_tries(widths: Sequence[Any], final: Sequence[Any], n_rows: int) -> int:
     """Orders of the nodes to try, from the widths before and after the pruning.
 
     Where few nodes are left in the average hidden layer, one more or less in a layer decides.
     """
     nodes, kept = sum(widths[1:-1]), round(float(sum(final[1:-1])), 6)  # the sum of parts of layers
-    return TRIES if kept < nodes and kept <= NARROW * (len(widths) - 2) else 1
+    return usual_orders(n_rows) if kept < nodes and kept <= NARROW * (len(widths) - 2) else 1
 
 
 def classes_per_node(widths: Sequence[Any], loss: str) -> Any:

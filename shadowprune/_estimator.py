@@ -426,7 +426,7 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
             weight_decay=usual if decay == "auto" else float(decay),
             patience=self.n_iter_no_change if self.early_stopping else None,
             threads=workers(self.n_jobs, default=1),
-            tries=usual_tries(network.widths, final),
+            tries=usual_tries(network.widths, final, n_rows),
         )
 
     def _get_support_mask(self) -> NDArray[np.bool_]:

@@ -14,7 +14,7 @@ LENGTH_SECOND = 0.7  # part of its own for the second level, of 75 to 41 % of th
 LENGTH = 0.5  # the same for each level below it
 FEW = 0.2  # part of all nodes up to which a level has few: it costs little
 LENGTH_FEW = 0.55  # the same for it, and more as its epochs grow over those of all nodes; a last one has all
-TRIES = 4  # orders that a last level of few nodes begins from, more as its epochs grow in the same way
+TRIES = 0.5  # of a single run's orders, that a last level of few nodes begins from; more as its epochs grow
 SOFT = 2 / 15  # soft epochs of the whole network; of the last level as part of those of a single run
 SOFT_BELOW = 1 / 15  # soft epochs of each other level, as part of its own
 TRIAL = 0.15  # part of the epochs of a single run from where the order is fixed until one is chosen
@@ -52,8 +52,11 @@ def _counts(n: int, smallest: int) -> list[int]:
     return [*counts, smallest]
 
 
-def stages_of(n: int, smallest: int, epochs: Callable[[float], int]) -> list[Stage]:
-    """All levels; but in a last one of few no network sees more epochs than a single run of the smallest."""
+def stages_of(n: int, smallest: int, epochs: Callable[[float], int], orders: int = 1) -> list[Stage]:
+    """All levels; but in a last one of few no network sees more epochs than a single run of the smallest.
+
+    A single run of few nodes tries so many orders.
+    """
     whole = epochs(1.0)
     counts = _counts(n, smallest)
     stages = [Stage(n, counts[1], 0, max(1, round(WHOLE * whole)), SOFT * whole)]
@@ -73,7 +76,8 @@ def stages_of(n: int, smallest: int, epochs: Callable[[float], int]) -> list[Sta
         last = replace(last, epochs=length, soft=min(SOFT * single, length / 2))
         if few:
             chosen = min(last.next_begin + max(1, round(TRIAL * single)), last.begin + last.epochs)
-            tries, alone = round(TRIES * single / whole), max(1, round(ALONE * single))
+            tries = max(1, round(TRIES * orders * single / whole))
+            alone = max(1, round(ALONE * single))
             last = replace(last, tries=tries, chosen=chosen, alone=alone)
     return [*stages, last]
 

@@ -7,7 +7,7 @@ import pytest
 from sklearn.base import clone
 
 import shadowprune as sp
-from shadowprune import _defaults
+from shadowprune import _defaults, nested, training
 from shadowprune.shadow import stage_of
 
 PAPER = (40, 64, 64, 64, 64, 1)
@@ -254,6 +254,25 @@ def test_batches_are_powers_of_two():
     usual = _defaults.usual_batch_size
     rows = (2, 4095, 4096, 16_384, 32_768, 65_536, 97_687)
     assert [usual(n) for n in rows] == [32, 32, 64, 128, 256, 512, 512]
+
+
+def test_few_rows_try_more_orders_of_few_nodes():
+    rows = (1, 8191, 8192, 16_383, 16_384, 97_687)
+    assert [_defaults.usual_orders(n) for n in rows] == [32, 32, 16, 16, 8, 8]
+
+
+@pytest.mark.parametrize(("n_rows", "orders"), [(8191, 32), (8192, 16)])
+def test_estimators_try_so_many(rng, monkeypatch, n_rows, orders):
+    """A single run one of two nodes a layer; a path half as many in its last level."""
+    runs, levels, make, below = [], [], training._Run.reordered, nested._Level.below
+    monkeypatch.setattr(training._Run, "reordered", lambda run, of: runs.append(of) or make(run, of))
+    monkeypatch.setattr(nested._Level, "below", lambda one, *of: levels.append(of) or below(one, *of))
+    X = rng.normal(size=(n_rows, 4))
+    y = (X[:, 0] > 0).astype(int)
+    sp.ShadowClassifier((16, 16), n_nodes=2, max_iter=3, random_state=0).fit(X, y)
+    assert len(runs) == orders - 1
+    sp.ShadowPath((32, 32), n_nodes_min=2, max_iter=9, validation_fraction=0, random_state=0).fit(X, y)
+    assert len([of for of in levels if of]) == orders // 2 - 1
 
 
 def test_few_nodes_take_more_epochs():

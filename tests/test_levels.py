@@ -15,7 +15,7 @@ def test_levels_cover_every_count_and_no_network_sees_too_much(n, smallest, epoc
     def usual(kept):
         return round(epochs * longer(kept))
 
-    stages = _levels.stages_of(n, smallest, usual)
+    stages = _levels.stages_of(n, smallest, usual, 8)
     assert [stages[0].top, *(one.low for one in stages)] == [*(one.top for one in stages), smallest]
     assert all(one.top > one.low for one in stages)
     if epochs >= 30:  # with fewer there are not always as many levels as counts
@@ -33,18 +33,18 @@ def test_levels_cover_every_count_and_no_network_sees_too_much(n, smallest, epoc
     if len(stages) > 1:
         assert last.soft <= last.epochs / 2
     tried, alone = len(stages) > 1 and last.top <= _levels.FEW * n, usual(smallest / n)
-    tries = round(_levels.TRIES * alone / usual(1.0)) if tried else 1
+    tries = round(4 * alone / usual(1.0)) if tried else 1  # half of a single run's, more as epochs grow
     assert [one.tries for one in stages] == [1] * (len(stages) - 1) + [tries]
     if tried:
         trial = max(1, round(_levels.TRIAL * alone))
         assert last.chosen == min(last.next_begin + trial, last.begin + last.epochs)
         assert last.soft == min(_levels.SOFT * alone, alone / 2)
-        assert tries == _levels.TRIES * (1 if longer(0.01) == 1 else 2)
+        assert tries == (4 if longer(0.01) == 1 else 8)
 
 
 def test_what_the_levels_of_256_nodes_do_when():
     """Largest and smallest count, begin, epochs, orders, of 30 epochs; .2 of the nodes are 51."""
-    stages = _levels.stages_of(256, 12, lambda kept: 30)
+    stages = _levels.stages_of(256, 12, lambda kept: 30, 8)
     assert [(one.top, one.low, one.begin, one.epochs, one.tries) for one in stages] == [
         (256, 192, 0, 24, 1),
         (192, 106, 4, 21, 1),
@@ -55,11 +55,12 @@ def test_what_the_levels_of_256_nodes_do_when():
     ]
     assert (stages[-1].soft, stages[-1].chosen, stages[-1].alone) == (4, 20, 10)
     assert {one.alone for one in stages[:-1]} == {0}
-    grown = _levels.stages_of(256, 12, lambda kept: usual_epochs(88_000, 512, kept, 0.17))  # up to 60
+    grown = _levels.stages_of(256, 12, lambda kept: usual_epochs(88_000, 512, kept, 0.17), 8)  # up to 60
     assert [(one.begin, one.epochs) for one in grown] == [
         (0, 24), (4, 25), (7, 24), (11, 30), (15, 45), (19, 60)
     ]  # fmt: skip
     last = grown[-1]
     assert (last.soft, last.tries, last.chosen, last.alone) == (8, 8, 36, 20)
-    last = _levels.stages_of(15, 2, lambda kept: 30)[-1]
-    assert (last.top, last.tries) == (3, 4)  # just few
+    last = _levels.stages_of(15, 2, lambda kept: 30, 32)[-1]
+    assert (last.top, last.tries) == (3, 16)  # just few
+    assert _levels.stages_of(15, 2, lambda kept: 30, 1)[-1].tries == 1

@@ -20,6 +20,12 @@ def rows():
     return make_classification(600, 8, n_informative=5, random_state=1)
 
 
+@pytest.fixture(autouse=True)
+def eight(monkeypatch):
+    """Eight orders, as of many rows."""
+    monkeypatch.setattr(_defaults, "CHEAP", ())
+
+
 @pytest.fixture
 def seen(monkeypatch):
     """Every run of a training in the order in which they begin, and which was kept among which."""
@@ -41,15 +47,17 @@ def seen(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("widths", "final", "tries"),
+    ("widths", "final", "several"),
     [
-        ([40, 64, 64, 64, 64, 1], [40, 6, 6, 6, 6, 1], 8), ([40, 64, 64, 64, 64, 1], [40, 6, 6, 6, 7, 1], 1),
-        ([40, 64, 64, 1], [40, 11.0, 1.0, 1], 8), ([40, 3, 3, 1], [40, 3, 3, 1], 1),
-        ([40, 3, 3, 1], [10, 3, 3, 1], 1), ([40, 3, 3, 1], [40, 3, 2, 1], 8), ([40, 1], [3, 1], 1),
+        ([40, 64, 64, 64, 64, 1], [40, 6, 6, 6, 6, 1], True),
+        ([40, 64, 64, 64, 64, 1], [40, 6, 6, 6, 7, 1], False),
+        ([40, 64, 64, 1], [40, 11.0, 1.0, 1], True), ([40, 3, 3, 1], [40, 3, 3, 1], False),
+        ([40, 3, 3, 1], [10, 3, 3, 1], False), ([40, 3, 3, 1], [40, 3, 2, 1], True),
+        ([40, 1], [3, 1], False),
     ],
 )  # fmt: skip
-def test_orders_are_tried_where_six_nodes_of_a_layer_or_fewer_are_left(widths, final, tries):
-    assert _defaults.usual_tries(widths, final) == tries
+def test_orders_are_tried_where_six_nodes_of_a_layer_or_fewer_are_left(widths, final, several):
+    assert _defaults.usual_tries(widths, final, 1000) == (8 if several else 1)
 
 
 def test_layers_cut_alike_add_up_to_the_count():
@@ -58,7 +66,7 @@ def test_layers_cut_alike_add_up_to_the_count():
         net = sp.Network([4, *hidden, 1])
         final = sp.ShadowNetwork(net, n_nodes).open_widths(1.0)
         assert sum(final[1:-1]) > n_nodes
-        assert _defaults.usual_tries(net.widths, final) == 8
+        assert _defaults.usual_tries(net.widths, final, 1000) == 8
 
 
 def test_from_where_the_budget_is_reached_until_after_the_hard_finish():
@@ -213,7 +221,7 @@ def test_all_orders_take_the_rows_as_one_does(rows, monkeypatch):
     monkeypatch.setattr(training, "History", lambda: told.append([]) or History())
     monkeypatch.setattr(sp.ShadowClassifier, "_after_epoch", lambda self: told[-1].append(self.verbose))
     for tries in (1, 8):
-        monkeypatch.setattr(_defaults, "TRIES", tries)
+        monkeypatch.setattr(_defaults, "ORDERS", tries)
         taken.update({n: [] for n in range(20)})
         sp.ShadowClassifier((16, 16), n_nodes=5, max_iter=20, random_state=0).fit(*rows)
         assert [len(taken[n]) for n in (5, 6, 12, 13)] == [1, tries, tries, 1]
@@ -318,7 +326,7 @@ def test_several_orders_find_better_networks(kind, monkeypatch):
         estimator, better = sp.ShadowRegressor((64, 64, 64), n_nodes=9, max_iter=40), 0.005
     scores = {}
     for tries in (1, 8):
-        monkeypatch.setattr(_defaults, "TRIES", tries)
+        monkeypatch.setattr(_defaults, "ORDERS", tries)
         for seed in range(6):
             train, test, wanted, truth = train_test_split(X, y, test_size=0.5, random_state=seed)
             fitted = estimator.set_params(random_state=seed).fit(train, wanted)

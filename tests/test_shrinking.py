@@ -101,7 +101,7 @@ def test_a_training_that_shrinks_finds_the_same_network(monkeypatch, arguments):
         return once(self, keep)
 
     monkeypatch.setattr(training._Run, "_reduced", counted)
-    monkeypatch.setattr(_defaults, "TRIES", 1)  # or each order would be counted
+    monkeypatch.setattr(_defaults, "NARROW", 0)  # or each order would be counted
     make = lambda: sp.ShadowClassifier(  # noqa: E731
         (24, 24), random_state=0, max_iter=40, learning_rate_init=1.25e-3, **arguments
     )
