@@ -28,7 +28,7 @@ FADED = 0.2  # with them the fade falls from one at PLENTY down to this
 EPOCHS, STEPS = 30, 3000  # at least
 FEW, FEW_OF_MANY = 0.3, 0.6  # parts of the nodes below which epochs grow, of few and of many rows
 NARROW = 6  # nodes of a hidden layer up to which several orders of them are tried
-ORDERS, CHEAP = 8, (8192, 16384)  # so many; below so many rows four and two times as many
+ORDERS, FROM = (8, 32, 16, 8), (512, 8192, 16_384)  # so many of them; the next from so many rows on
 
 
 def usual_batch_size(n_rows: int) -> int:
@@ -61,8 +61,8 @@ def usual_epochs(n_rows: int, batch_size: int, kept: float = 1.0, per_target: fl
 
 
 def usual_orders(n_rows: int) -> int:
-    """Orders of few nodes to try: 8, and up to 32 of few rows, where they cost little and gain."""
-    return ORDERS << len(CHEAP) - bisect_right(CHEAP, n_rows)
+    """Orders of few nodes to try: 8, and up to 32 where rows are few, but enough to tell which is better."""
+    return ORDERS[bisect_right(FROM, n_rows)]
 
 
 def usual_tries(widths: Sequence[Any], final: Sequence[Any], n_rows: int) -> int:

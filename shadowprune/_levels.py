@@ -14,7 +14,7 @@ LENGTH_SECOND = 0.7  # part of its own for the second level, of 75 to 41 % of th
 LENGTH = 0.5  # the same for each level below it
 FEW = 0.2  # part of all nodes up to which a level has few: it costs little
 LENGTH_FEW = 0.55  # the same for it, and more as its epochs grow over those of all nodes; a last one has all
-TRIES = 0.5  # of a single run's orders, that a last level of few nodes begins from; more as its epochs grow
+TRIES = 0.5  # part of a single run's orders that a last level of few nodes begins from, more as its epochs grow
 SOFT = 2 / 15  # soft epochs of the whole network; of the last level as part of those of a single run
 SOFT_BELOW = 1 / 15  # soft epochs of each other level, as part of its own
 TRIAL = 0.15  # part of the epochs of a single run from where the order is fixed until one is chosen
@@ -52,10 +52,10 @@ def _counts(n: int, smallest: int) -> list[int]:
     return [*counts, smallest]
 
 
-def stages_of(n: int, smallest: int, epochs: Callable[[float], int], orders: int = 1) -> list[Stage]:
+def stages_of(n: int, smallest: int, epochs: Callable[[float], int], orders: int) -> list[Stage]:
     """All levels; but in a last one of few no network sees more epochs than a single run of the smallest.
 
-    A single run of few nodes tries so many orders.
+    `orders`: how many a single run of few nodes tries.
     """
     whole = epochs(1.0)
     counts = _counts(n, smallest)
@@ -90,5 +90,5 @@ def epochs_below(stages: list[Stage]) -> range:
 
 def count_epochs(n_nodes: int, smallest: int, epochs: Callable[[float], int]) -> int:
     """Epochs of the whole run, in which not all levels train at the same time."""
-    stages = stages_of(n_nodes, smallest, epochs)
+    stages = stages_of(n_nodes, smallest, epochs, 1)
     return stages[0].epochs + len(epochs_below(stages)) + stages[-1].alone

@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
-from ._defaults import FLATTEST, WeightDecay, classes_per_node, usual_orders
+from ._defaults import FADED, FLATTEST, WeightDecay, classes_per_node
 from ._levels import Stage, count_epochs, epochs_below, stages_of
 from .network import Network
 from .shadow import Group, ShadowNetwork
@@ -45,8 +45,8 @@ KNOT = 8  # corrections stand at node counts no further apart than this, as a fa
 FALL = 0.6  # part of its soft epochs in which the smallest budget of the whole network falls
 LARGE = 0.35  # of the nodes: while the smallest budget is larger, one drawn above it says the same
 WARM = 0.5  # temperature at which a level below begins, of that of the whole network
-# of the weight decay of a single run, for levels below; the latter with several classes, unless rows are
-# many; all of it where data are scarcest or classes crowd
+# parts of a single run's weight decay in levels below: with two classes or very many rows, and with several
+# classes; all of it where data are scarcest or classes crowd
 LESS_DECAY, LESS_OF_CLASSES = 0.25, 0.5
 RISE = 0.3  # that of the whole network rises from 1 - RISE to 1 + RISE times
 BEYOND = 0.25  # draws of the largest count of a level, as a part of the log-uniform ones
@@ -143,6 +143,7 @@ def train_nested(
     *,
     learning_rate: Callable[[float], float],
     epochs: Callable[[float], int],
+    orders: int,
     scores: np.random.Generator,
     progress: Callable[[History], None] | None = None,
 ) -> tuple[Family, History]:
@@ -161,13 +162,15 @@ def train_nested(
     settings : Settings
         A `weight_decay` that follows the size is that of a single run for the whole network, where it rises
         from .7 to 1.3 times that, and a quarter of that of its largest in a level below (half of it with
-        several classes, unless rows are many), or more where data are very scarce or classes outnumber the
+        several classes, less where rows are many), or more where data are very scarce or classes outnumber the
         nodes of a layer; the smallest network alone has that of the last level. Learning rate and epochs are
         not used.
     rng : numpy.random.Generator
         Order of the rows, and the budgets drawn.
     learning_rate, epochs : callable
         Largest learning rate and epochs of a network that keeps this part of the nodes.
+    orders : int
+        How many a single run of few nodes tries.
     scores : numpy.random.Generator
         Initial scores, and those of the orders that a small last level begins from.
     progress : callable, optional
@@ -187,7 +190,7 @@ def train_nested(
         If the training diverges.
     """
     n, n_all = len(x), network.n_nodes
-    stages = stages_of(n_all, smallest, epochs, usual_orders(n))
+    stages = stages_of(n_all, smallest, epochs, orders)
     journal = _Journal(count_epochs(n_all, smallest, epochs), progress)
     levels = [_Level.whole(network, stages, settings, scores, n, lambda nodes: learning_rate(nodes / n_all))]
     rivals: list[_Level] = []  # other orders of the last level
@@ -347,8 +350,8 @@ class _Level:
         decay, self.rise = settings.weight_decay, 0.0
         if isinstance(decay, WeightDecay):
             all_of_it = self.is_whole or classes_per_node(network.widths, settings.loss) > 1
-            several = settings.loss == "categorical_crossentropy" and decay.fade == 1
-            part = LESS_OF_CLASSES if several else LESS_DECAY
+            several = (settings.loss == "categorical_crossentropy") * (decay.fade - FADED) / (1 - FADED)
+            part = LESS_DECAY + several * (LESS_OF_CLASSES - LESS_DECAY)
             less = 1.0 if all_of_it else part ** (1 - decay.flatter / FLATTEST)
             decay = less * float(decay(network.widths))
             self.rise = RISE if self.is_whole else 0.0

@@ -6,7 +6,7 @@ import copy
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -239,7 +239,10 @@ def _n_orders(epoch: int, settings: Settings) -> int:
 
 
 def _going(runs: list[_Run], epoch: int, order: NDArray[np.int32]) -> list[_Run]:
-    """Those that an epoch leaves: one that diverges goes, unless it is the last."""
+    """Those that an epoch leaves: one that diverges goes, unless it is the last.
+
+    Of several only one at a time has rows without the inputs that left.
+    """
     going: list[_Run] = []
     for run in runs:
         try:
@@ -249,6 +252,8 @@ def _going(runs: list[_Run], epoch: int, order: NDArray[np.int32]) -> list[_Run]
                 raise
         else:
             going.append(run)
+        if len(runs) > 1:
+            run.forget_rows()
     return going
 
 
@@ -270,7 +275,8 @@ class _Run:
         settings: Settings, quantiser: Quantiser | None,
     ) -> None:  # fmt: skip
         self.layout = network
-        self.x, self.target, self.weight = x, target, weight
+        self.all, self.target, self.weight = x, target, weight
+        self.left: F32 | None = None  # rows with the inputs that are left
         self.settings = settings
         self.shadow = None if shadow is None or shadow.trivial else shadow
         self.quantiser = quantiser
@@ -294,7 +300,8 @@ class _Run:
         Weights and moments are those of this run; the optimiser of the scores begins anew.
         """
         other = copy.copy(self)
-        other.history, other.quantiser = copy.deepcopy(self.history), copy.copy(self.quantiser)
+        lists = {name: list(of) for name, of in vars(self.history).items() if isinstance(of, list)}
+        other.history, other.quantiser = replace(self.history, **lists), copy.copy(self.quantiser)
         other.shadow = shadow = copy.copy(self.shadow)
         other.trainer = self.trainer.reduced(np.ones(self.active.sum(), np.bool_))
         if shadow is None:
@@ -308,6 +315,18 @@ class _Run:
             groups.append((place[group.index[here]], moved, None, group.rate))
         other.trainer.set_shadow(groups, shadow.family, shadow.method)
         return other
+
+    @property
+    def x(self) -> F32:
+        """Rows with the inputs that are left."""
+        inputs = self.support[0] & self.active[: len(self.support[0])]
+        if self.left is None or self.left.shape[1] != inputs.sum():
+            self.left = self.all if inputs.all() else np.ascontiguousarray(self.all[:, inputs])
+        return self.left
+
+    def forget_rows(self) -> None:
+        """Until they are needed again."""
+        self.left = None
 
     def network(self) -> Network:
         """The network as it stands."""
@@ -401,15 +420,12 @@ class _Run:
             stay[group.index] &= ~group.constraint.idle(group.scores, gates[group.index])
         if stay.sum() > 0.95 * self.active.sum():  # not worth a new layout
             return
-        x, trainer = self._reduced(stay)
-        self.x, self.active, self.trainer = x, stay, trainer
+        trainer = self._reduced(stay)
+        self.active, self.trainer = stay, trainer
 
-    def _reduced(self, keep: NDArray[np.bool_]) -> tuple[F32, _core.Trainer]:
-        """Rows and trainer without the other nodes of the first layout."""
-        here, inputs = keep[self.active], keep[: self.layout.widths[0]]
-        inputs = inputs[self.active[: len(inputs)]]
-        x = self.x if inputs.all() else np.ascontiguousarray(self.x[:, inputs])
-        return x, self.trainer.reduced(here)
+    def _reduced(self, keep: NDArray[np.bool_]) -> _core.Trainer:
+        """Trainer without the other nodes of the first layout."""
+        return self.trainer.reduced(keep[self.active])
 
     def end_first_stage(self) -> None:
         """Gates close, grids begin; nothing to do a second time."""
@@ -430,8 +446,8 @@ class _Run:
         for group in shadow.groups:
             kept = group.index[keep[group.index]]
             self.history.gap = max(self.history.gap, abs(len(kept) - float(gates[kept].sum())))
-        x, trainer = self._reduced(keep)
+        trainer = self._reduced(keep)
         trainer.set_shadow([])
         small = self.layout.reduce(support)
         # all at once and last: a Ctrl-C before this line finds the run soft, and hardens it again
-        self.x, self.support, self.layout, self.trainer, self.soft = x, support, small, trainer, False
+        self.support, self.layout, self.trainer, self.soft = support, small, trainer, False

@@ -257,13 +257,16 @@ def test_batches_are_powers_of_two():
 
 
 def test_few_rows_try_more_orders_of_few_nodes():
-    rows = (1, 8191, 8192, 16_383, 16_384, 97_687)
-    assert [_defaults.usual_orders(n) for n in rows] == [32, 32, 16, 16, 8, 8]
+    rows = (1, 511, 512, 8191, 8192, 16_383, 16_384, 97_687)
+    assert [_defaults.usual_orders(n) for n in rows] == [8, 8, 32, 32, 16, 16, 8, 8]
 
 
 @pytest.mark.parametrize(("n_rows", "orders"), [(8191, 32), (8192, 16)])
 def test_estimators_try_so_many(rng, monkeypatch, n_rows, orders):
-    """A single run one of two nodes a layer; a path half as many in its last level."""
+    """A single run with one node a layer; a path half as many in its last level, for constant epochs.
+
+    Those that it holds back count among the rows.
+    """
     runs, levels, make, below = [], [], training._Run.reordered, nested._Level.below
     monkeypatch.setattr(training._Run, "reordered", lambda run, of: runs.append(of) or make(run, of))
     monkeypatch.setattr(nested._Level, "below", lambda one, *of: levels.append(of) or below(one, *of))
@@ -271,7 +274,7 @@ def test_estimators_try_so_many(rng, monkeypatch, n_rows, orders):
     y = (X[:, 0] > 0).astype(int)
     sp.ShadowClassifier((16, 16), n_nodes=2, max_iter=3, random_state=0).fit(X, y)
     assert len(runs) == orders - 1
-    sp.ShadowPath((32, 32), n_nodes_min=2, max_iter=9, validation_fraction=0, random_state=0).fit(X, y)
+    sp.ShadowPath((32, 32), n_nodes_min=2, max_iter=9, random_state=0).fit(X, y)
     assert len([of for of in levels if of]) == orders // 2 - 1
 
 

@@ -1,6 +1,7 @@
 """Where few nodes are left several orders of them are begun, and the best is gone on with."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ def rows():
 @pytest.fixture(autouse=True)
 def eight(monkeypatch):
     """Eight orders, as of many rows."""
-    monkeypatch.setattr(_defaults, "CHEAP", ())
+    monkeypatch.setattr(_defaults, "ORDERS", 4 * (8,))
 
 
 @pytest.fixture
@@ -221,7 +222,7 @@ def test_all_orders_take_the_rows_as_one_does(rows, monkeypatch):
     monkeypatch.setattr(training, "History", lambda: told.append([]) or History())
     monkeypatch.setattr(sp.ShadowClassifier, "_after_epoch", lambda self: told[-1].append(self.verbose))
     for tries in (1, 8):
-        monkeypatch.setattr(_defaults, "ORDERS", tries)
+        monkeypatch.setattr(_defaults, "ORDERS", 4 * (tries,))
         taken.update({n: [] for n in range(20)})
         sp.ShadowClassifier((16, 16), n_nodes=5, max_iter=20, random_state=0).fit(*rows)
         assert [len(taken[n]) for n in (5, 6, 12, 13)] == [1, tries, tries, 1]
@@ -265,6 +266,38 @@ def test_the_shadow_is_left_as_the_order_gone_on_with_has_it(rows, monkeypatch, 
     assert len(told) == 3 * 8
     assert all(one == told[0] for one in told)
     assert told[0][1] == (family, "shadow")
+
+
+def test_of_several_orders_one_at_a_time_has_rows_of_its_own():
+    """Half of the inputs leave; copies for eight orders would be nine times the rows."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(4000, 300)).astype(np.float32)
+    tracemalloc.start()
+    try:
+        clf = sp.ShadowClassifier((16, 16), n_nodes=5, n_inputs=150, max_iter=10, random_state=0)
+        clf.fit(X, X[:, 0] > 0)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert clf.network_.widths[0] == 150
+    assert peak < 6 * X.nbytes
+
+
+def test_thirty_two_orders_with_all_the_rest(rows, monkeypatch):
+    """Inputs, fixed point, early stopping; the same bits for any number of threads."""
+    monkeypatch.undo()  # as many orders as 600 rows take
+    begun, make = [], training._Run.reordered
+    monkeypatch.setattr(training._Run, "reordered", lambda run, of: begun.append(run) or make(run, of))
+    made = [
+        sp.ShadowClassifier(
+            (16, 16), n_nodes=5, n_inputs=4, precision="auto:8", early_stopping=True, max_iter=12, n_jobs=n,
+            random_state=0,
+        ).fit(*rows)
+        for n in (1, 3)
+    ]  # fmt: skip
+    assert len(begun) == 2 * 31
+    assert bits(made[0].decision_function(rows[0])) == bits(made[1].decision_function(rows[0]))
+    assert (made[0].n_nodes_, made[0].fixed_network_.widths[0]) == (5, 4)
 
 
 def test_early_stopping_begins_with_the_last_order(rows):
@@ -326,7 +359,7 @@ def test_several_orders_find_better_networks(kind, monkeypatch):
         estimator, better = sp.ShadowRegressor((64, 64, 64), n_nodes=9, max_iter=40), 0.005
     scores = {}
     for tries in (1, 8):
-        monkeypatch.setattr(_defaults, "ORDERS", tries)
+        monkeypatch.setattr(_defaults, "ORDERS", 4 * (tries,))
         for seed in range(6):
             train, test, wanted, truth = train_test_split(X, y, test_size=0.5, random_state=seed)
             fitted = estimator.set_params(random_state=seed).fit(train, wanted)
