@@ -162,9 +162,9 @@ def train_nested(
     settings : Settings
         A `weight_decay` that follows the size is that of a single run for the whole network, where it rises
         from .7 to 1.3 times that, and a quarter of that of its largest in a level below (half of it with
-        several classes, less where rows are many), or more where data are very scarce or classes outnumber the
-        nodes of a layer; the smallest network alone has that of the last level. Learning rate and epochs are
-        not used.
+        several classes, less where rows are many), or more where data are very scarce or classes outnumber
+        the nodes of a layer; the smallest network alone has that of the last level. Learning rate and epochs
+        are not used.
     rng : numpy.random.Generator
         Order of the rows, and the budgets drawn.
     learning_rate, epochs : callable

@@ -290,7 +290,7 @@ def test_nodes_of_every_network_come_in_the_order_of_the_support():
         (300, 2, 0.25, 0), (20, 2, 1.0, 0.2), (200, 4, 0.5, 0), (390, 4, 0.3958, 0), (1400, 4, 0.25, 0),
         (8, 4, 1.0, 0.2),
     ],
-)
+)  # fmt: skip
 def test_weight_decay_of_the_levels(rng, rows, classes, less, power):
     """That of a single run; of the whole times .7 to 1.3, below a quarter, or all if data are scarcest.
 
@@ -303,8 +303,8 @@ def test_weight_decay_of_the_levels(rng, rows, classes, less, power):
     scarce = 0.6 * min(5, max(1, n_whole / rows / (1 if classes == 2 else classes)))
     ends = 0.7 + 0.6 * (np.arange(1, 17) - 1 / -(-rows // 32)) / 16  # of its epochs, at their last steps
     assert path.history_.weight_decay[:16] == pytest.approx(ends * scarce * (n_whole / 15000) ** 0.5)
-    expected = less * scarce * (n / 15000) ** 0.5 * (n_whole / n) ** power
-    assert path.history_.weight_decay[16] == pytest.approx(expected, rel=1e-4)  # the first epoch of the 24 best nodes
+    expected = less * scarce * (n / 15000) ** 0.5 * (n_whole / n) ** power  # the first epoch of the 24 best
+    assert path.history_.weight_decay[16] == pytest.approx(expected, rel=1e-4)
     constant = ShadowPath((16, 16), alpha=0.3, **options).fit(X, y)
     assert set(constant.history_.weight_decay) == {0.3}
 
