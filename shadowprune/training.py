@@ -6,7 +6,7 @@ import copy
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -300,8 +300,8 @@ class _Run:
         Weights and moments are those of this run; the optimiser of the scores begins anew.
         """
         other = copy.copy(self)
-        lists = {name: list(of) for name, of in vars(self.history).items() if isinstance(of, list)}
-        other.history, other.quantiser = replace(self.history, **lists), copy.copy(self.quantiser)
+        other.history, other.quantiser = copy.copy(self.history), copy.copy(self.quantiser)
+        vars(other.history).update({name: copy.copy(of) for name, of in vars(self.history).items()})
         other.shadow = shadow = copy.copy(self.shadow)
         other.trainer = self.trainer.reduced(np.ones(self.active.sum(), np.bool_))
         if shadow is None:
