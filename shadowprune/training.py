@@ -321,7 +321,7 @@ class _Run:
         """Rows with the inputs that are left."""
         inputs = self.support[0] & self.active[: len(self.support[0])]
         if self.left is None or self.left.shape[1] != inputs.sum():
-            self.left = self.all if inputs.all() else np.ascontiguousarray(self.all[:, inputs])
+            self.left = self.all if inputs.all() else np.compress(inputs, self.all, axis=1)
         return self.left
 
     def forget_rows(self) -> None:
