@@ -23,6 +23,7 @@ SCARCEST = 5.0  # weights per target; decay grows with them up to here
 SCARCE, FLATTEST = 7.0, 0.2  # from here on it falls less with the size of a network, by powers up to this
 CROWDED = 1.5  # power of classes per node that decay is times; down to half of it below two nodes a layer
 EARLY, LATE = 0.5, 1.5  # and times this while the budget falls, and after the hard finish
+LESS, LESS_OF_CLASSES = 0.25, 0.5  # and times this in a path below the whole network; of several classes
 PLENTY = 0.4  # weights per target below which rows are many
 FADED = 0.2  # with them the fade falls from one at PLENTY down to this
 EPOCHS, STEPS = 30, 3000  # at least
@@ -136,6 +137,18 @@ class WeightDecay:
         whole = live_weight_decay(n_whole)
         decay = np.minimum(whole, live_weight_decay(n) * (n_whole / n) ** self.flatter)
         return DECAY * self.factor * np.minimum(decay * self._crowding(widths), 2 * whole)
+
+    def below(self, widths: Sequence[int]) -> float:
+        """What it is in a path's levels below the whole network.
+
+        A part of it, larger with several classes unless rows are many, and all of it where data are scarcest
+        or classes crowd.
+        """
+        if classes_per_node(widths, self.loss) > 1:
+            return float(self(widths))
+        several = (self.fade - FADED) / (1 - FADED) if self.loss == "categorical_crossentropy" else 0.0
+        part = LESS + several * (LESS_OF_CLASSES - LESS)
+        return float(part ** (1 - self.flatter / FLATTEST) * float(self(widths)))
 
     def _crowding(self, widths: Sequence[Any]) -> Any:
         classes = classes_per_node(widths, self.loss)

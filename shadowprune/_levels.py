@@ -88,7 +88,6 @@ def epochs_below(stages: list[Stage]) -> range:
     return range(below[0].begin, max(one.begin + one.epochs for one in below)) if below else range(0)
 
 
-def count_epochs(n_nodes: int, smallest: int, epochs: Callable[[float], int]) -> int:
+def count_epochs(stages: list[Stage]) -> int:
     """Epochs of the whole run, in which not all levels train at the same time."""
-    stages = stages_of(n_nodes, smallest, epochs, 1)
     return stages[0].epochs + len(epochs_below(stages)) + stages[-1].alone

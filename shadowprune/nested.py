@@ -33,8 +33,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
-from ._defaults import FADED, FLATTEST, WeightDecay, classes_per_node
-from ._levels import Stage, count_epochs, epochs_below, stages_of
+from ._defaults import WeightDecay
+from ._levels import Stage, count_epochs, epochs_below
 from .network import Network
 from .shadow import Group, ShadowNetwork
 from .training import F32, History, Rows, Settings, apart, in_turn, new_trainer, run_steps, shuffled
@@ -45,9 +45,6 @@ KNOT = 8  # corrections stand at node counts no further apart than this, as a fa
 FALL = 0.6  # part of its soft epochs in which the smallest budget of the whole network falls
 LARGE = 0.35  # of the nodes: while the smallest budget is larger, one drawn above it says the same
 WARM = 0.5  # temperature at which a level below begins, of that of the whole network
-# parts of a single run's weight decay in levels below: with two classes or very many rows, and with several
-# classes; all of it where data are scarcest or classes crowd
-LESS_DECAY, LESS_OF_CLASSES = 0.25, 0.5
 RISE = 0.3  # that of the whole network rises from 1 - RISE to 1 + RISE times
 BEYOND = 0.25  # draws of the largest count of a level, as a part of the log-uniform ones
 BEYOND_WHOLE = 2.5  # the same in the first level, once its order is fixed
@@ -134,7 +131,7 @@ class Family:
 
 def train_nested(
     network: Network,
-    smallest: int,
+    stages: list[Stage],
     x: F32,
     target: F32,
     weight: F32 | None,
@@ -142,19 +139,17 @@ def train_nested(
     rng: np.random.Generator,
     *,
     learning_rate: Callable[[float], float],
-    epochs: Callable[[float], int],
-    orders: int,
     scores: np.random.Generator,
     progress: Callable[[History], None] | None = None,
 ) -> tuple[Family, History]:
-    """Train the networks of every node count from `smallest` to all, in one run.
+    """Train the networks of every node count from that of the last stage to all, in one run.
 
     Parameters
     ----------
     network : Network
         Where to start; not changed.
-    smallest : int
-        Nodes of the smallest network.
+    stages : list of Stage
+        What the levels do when.
     x, target : ndarray of shape (n, n_inputs) and (n, n_outputs), float32
         Rows.
     weight : ndarray of shape (n,), float32, or None
@@ -167,10 +162,8 @@ def train_nested(
         are not used.
     rng : numpy.random.Generator
         Order of the rows, and the budgets drawn.
-    learning_rate, epochs : callable
-        Largest learning rate and epochs of a network that keeps this part of the nodes.
-    orders : int
-        How many a single run of few nodes tries.
+    learning_rate : callable
+        Largest learning rate of a network that keeps this part of the nodes.
     scores : numpy.random.Generator
         Initial scores, and those of the orders that a small last level begins from.
     progress : callable, optional
@@ -189,9 +182,8 @@ def train_nested(
     ValueError
         If the training diverges.
     """
-    n, n_all = len(x), network.n_nodes
-    stages = stages_of(n_all, smallest, epochs, orders)
-    journal = _Journal(count_epochs(n_all, smallest, epochs), progress)
+    n, n_all, smallest = len(x), network.n_nodes, stages[-1].low
+    journal = _Journal(count_epochs(stages), progress)
     levels = [_Level.whole(network, stages, settings, scores, n, lambda nodes: learning_rate(nodes / n_all))]
     rivals: list[_Level] = []  # other orders of the last level
 
@@ -349,12 +341,10 @@ class _Level:
         self.is_whole = stage.begin == 0
         decay, self.rise = settings.weight_decay, 0.0
         if isinstance(decay, WeightDecay):
-            all_of_it = self.is_whole or classes_per_node(network.widths, settings.loss) > 1
-            several = (settings.loss == "categorical_crossentropy") * (decay.fade - FADED) / (1 - FADED)
-            part = LESS_DECAY + several * (LESS_OF_CLASSES - LESS_DECAY)
-            less = 1.0 if all_of_it else part ** (1 - decay.flatter / FLATTEST)
-            decay = less * float(decay(network.widths))
-            self.rise = RISE if self.is_whole else 0.0
+            if self.is_whole:
+                decay, self.rise = float(decay(network.widths)), RISE
+            else:
+                decay = decay.below(network.widths)
         self.decay = decay
         self.smallest = stages[-1].low
         self.low = stage.low

@@ -16,14 +16,8 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
 from ._checks import check_weights
-from ._defaults import (
-    classes_per_node,
-    usual_epochs,
-    usual_learning_rate,
-    usual_orders,
-    weights_per_target,
-)
-from ._levels import count_epochs
+from ._defaults import classes_per_node, usual_epochs, usual_learning_rate, usual_orders, weights_per_target
+from ._levels import count_epochs, stages_of
 from .budget import Budget, count
 from .estimators import ShadowClassifier
 from .metrics import background_rejection
@@ -173,11 +167,11 @@ class ShadowPath(BaseEstimator):  # type: ignore[misc]
                 return settings.epochs
             return usual_epochs(rows.n, batch, kept, weights_per_target(network.widths, rows.n))
 
-        with one._progress(count_epochs(n, smallest, epochs), type(self).__name__) as tick:
+        stages = stages_of(n, smallest, epochs, usual_orders(rows.n))
+        with one._progress(count_epochs(stages), type(self).__name__) as tick:
             self.family_, self.history_ = train_nested(
-                network, smallest, rows.x, rows.target, rows.weight, settings, rows.streams[3],
-                learning_rate=rate, epochs=epochs, orders=usual_orders(rows.n), scores=rows.streams[2],
-                progress=tick,
+                network, stages, rows.x, rows.target, rows.weight, settings, rows.streams[3],
+                learning_rate=rate, scores=rows.streams[2], progress=tick,
             )  # fmt: skip
         self.n_nodes_range_ = (smallest, n)
         self.classes_, self.n_features_in_ = one.classes_, one.n_features_in_

@@ -253,7 +253,7 @@ def _going(runs: list[_Run], epoch: int, order: NDArray[np.int32]) -> list[_Run]
         else:
             going.append(run)
         if len(runs) > 1:
-            run.forget_rows()
+            run.left = None
     return going
 
 
@@ -276,7 +276,7 @@ class _Run:
     ) -> None:  # fmt: skip
         self.layout = network
         self.all, self.target, self.weight = x, target, weight
-        self.left: F32 | None = None  # rows with the inputs that are left
+        self.left: F32 | None = None  # rows with the inputs that are left, once they are needed
         self.settings = settings
         self.shadow = None if shadow is None or shadow.trivial else shadow
         self.quantiser = quantiser
@@ -323,10 +323,6 @@ class _Run:
         if self.left is None or self.left.shape[1] != inputs.sum():
             self.left = self.all if inputs.all() else np.compress(inputs, self.all, axis=1)
         return self.left
-
-    def forget_rows(self) -> None:
-        """Until they are needed again."""
-        self.left = None
 
     def network(self) -> Network:
         """The network as it stands."""

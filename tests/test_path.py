@@ -290,7 +290,9 @@ def test_history_has_every_epoch(rows):
     for epochs in (1, 4, 13):
         path = ShadowPath((16, 8), n_nodes_min=3, max_iter=epochs, random_state=0).fit(*rows)
         history = path.history_
-        assert len(history.loss) == _levels.count_epochs(24, 3, lambda kept, n=epochs: n)
+        assert len(history.loss) == _levels.count_epochs(
+            _levels.stages_of(24, 3, lambda kept, n=epochs: n, 8)
+        )
         assert len(history.learning_rate) == len(history.weight_decay) == len(history.n_nodes)
         assert np.isfinite(history.loss).all()
         assert min(history.n_nodes) == 3
