@@ -1,6 +1,6 @@
 """What "auto" means: batch, learning rate, epochs and weight decay, from the data and the network.
 
-docs/method.md has how these rules were chosen.
+docs/defaults.md has how these rules were chosen.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ EARLY, LATE = 0.5, 1.5  # and times this while the budget falls, and after the h
 LESS, LESS_OF_CLASSES = 0.25, 0.5  # and times this in a path below the whole network; of several classes
 PLENTY = 0.4  # weights per target below which rows are many
 FADED = 0.2  # with them the fade falls from one at PLENTY down to this
+SLOWER, SLOWER_ROWS = 0.5, (512, 16_384)  # scores of few nodes, of rows from here to there
 EPOCHS, STEPS = 30, 3000  # at least
 FEW, FEW_OF_MANY = 0.3, 0.6  # parts of the nodes below which epochs grow, of few and of many rows
 NARROW = 6  # nodes of a hidden layer up to which several orders of them are tried
-ORDERS, FROM = (8, 32, 16, 8), (512, 8192, 16_384)  # so many of them; the next from so many rows on
+ORDERS, FROM = (8, 64, 32, 16, 8), (512, 8192, 16_384, 32_768)  # so many; the next from so many rows on
 
 
 def usual_batch_size(n_rows: int) -> int:
@@ -62,7 +63,7 @@ def usual_epochs(n_rows: int, batch_size: int, kept: float = 1.0, per_target: fl
 
 
 def usual_orders(n_rows: int) -> int:
-    """Orders of few nodes to try: 8, and up to 32 where rows are few, but enough to tell which is better."""
+    """Orders of few nodes to try: 8, and up to 64 where rows are few, but enough to tell which is better."""
     return ORDERS[bisect_right(FROM, n_rows)]
 
 
@@ -73,6 +74,16 @@ def usual_tries(widths: Sequence[Any], final: Sequence[Any], n_rows: int) -> int
     """
     nodes, kept = sum(widths[1:-1]), round(float(sum(final[1:-1])), 6)  # the sum of parts of layers
     return usual_orders(n_rows) if kept < nodes and kept <= NARROW * (len(widths) - 2) else 1
+
+
+def usual_score_rate(n_rows: int, loss: str) -> float:
+    """Of the scores, where several orders are tried, times the usual rate.
+
+    Half where rows are few, but enough to tell orders apart: what closes early there closes for too little
+    reason. Not so of several classes, which lost by it.
+    """
+    few = SLOWER_ROWS[0] <= n_rows < SLOWER_ROWS[1]
+    return SLOWER if few and loss != "categorical_crossentropy" else 1.0
 
 
 def classes_per_node(widths: Sequence[Any], loss: str) -> Any:

@@ -24,6 +24,7 @@ from ._defaults import (
     usual_batch_size,
     usual_epochs,
     usual_learning_rate,
+    usual_score_rate,
     usual_tries,
     usual_weight_decay,
     weights_per_target,
@@ -415,6 +416,8 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         elif epochs == "auto":
             kept = float(sum(final[1:-1]) / network.n_nodes) if network.n_nodes else 1.0
             epochs = usual_epochs(n_rows, batch, kept, weights_per_target(network.widths, n_rows))
+        tries = usual_tries(network.widths, final, n_rows)
+        slower = tries > 1 and shadow is not None and shadow.may_shrink and not warm
         usual = usual_weight_decay(network.widths, n_rows, loss)
         if warm:  # not measured there, and what an earlier pruning left has fewer weights
             usual = dataclasses.replace(usual, fade=1.0)
@@ -426,7 +429,8 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
             weight_decay=usual if decay == "auto" else float(decay),
             patience=self.n_iter_no_change if self.early_stopping else None,
             threads=workers(self.n_jobs, default=1),
-            tries=usual_tries(network.widths, final, n_rows),
+            tries=tries,
+            score_rate=usual_score_rate(n_rows, loss) if slower else 1.0,
         )
 
     def _get_support_mask(self) -> NDArray[np.bool_]:

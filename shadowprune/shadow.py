@@ -146,7 +146,7 @@ class ShadowNetwork:
     and then the best overall, exactly `n_nodes`. For a cost: the likeliest outcome of the gates that does not
     exceed it, filled up with the best nodes that still fit.
 
-    The estimators go on under eight orders of the nodes (up to thirty-two of few rows) where six or fewer are
+    The estimators go on under eight orders of the nodes (up to sixty-four of few rows) where six or fewer are
     left in the average hidden layer: which layer has one more decides there. At progress 0.3, where the
     budget is reached, copies of the training get normal deviates of 1.2 added to the scores of their hidden
     nodes; the one of least training loss stays, soon after the hard finish. Not so under costs, multiples and

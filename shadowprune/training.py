@@ -73,6 +73,7 @@ class Settings:
     patience: int | None = None  # epochs without a better validation score, once one order is left
     threads: int = 1  # inside each step
     tries: int = 1  # orders of the nodes to go on with once the budget is reached
+    score_rate: float = 1.0  # of hidden nodes, times that of the shadow
 
 
 def learning_rates(peak: float, steps: NDArray[Any], n_steps: int) -> F32:
@@ -291,7 +292,7 @@ class _Run:
         self.last = (0.0, 0.0)  # learning rate and weight decay of the last step
         self.trainer = new_trainer(network, settings)
         if self.shadow:
-            groups = [(g.index, g.scores, g.constraint.kernel, g.rate) for g in self.shadow.groups]
+            groups = [(g.index, g.scores, g.constraint.kernel, self._rate(g)) for g in self.shadow.groups]
             self.trainer.set_shadow(groups, self.shadow.family, self.shadow.method)
 
     def reordered(self, rng: np.random.Generator) -> _Run:
@@ -312,9 +313,13 @@ class _Run:
         for group, score in zip(shadow.groups, self.trainer.get_shadow(), strict=True):
             here = self.active[group.index]
             moved = score + apart(group.layer[here], rng)
-            groups.append((place[group.index[here]], moved, None, group.rate))
+            groups.append((place[group.index[here]], moved, None, self._rate(group)))
         other.trainer.set_shadow(groups, shadow.family, shadow.method)
         return other
+
+    def _rate(self, group: Group) -> float:
+        """Of the optimiser of its scores."""
+        return group.rate * (self.settings.score_rate if group.layer.any() else 1.0)
 
     @property
     def x(self) -> F32:

@@ -257,11 +257,11 @@ def test_batches_are_powers_of_two():
 
 
 def test_few_rows_try_more_orders_of_few_nodes():
-    rows = (1, 511, 512, 8191, 8192, 16_383, 16_384, 97_687)
-    assert [_defaults.usual_orders(n) for n in rows] == [8, 8, 32, 32, 16, 16, 8, 8]
+    rows = (1, 511, 512, 8191, 8192, 16_383, 16_384, 32_767, 32_768, 97_687)
+    assert [_defaults.usual_orders(n) for n in rows] == [8, 8, 64, 64, 32, 32, 16, 16, 8, 8]
 
 
-@pytest.mark.parametrize(("n_rows", "orders"), [(8191, 32), (8192, 16)])
+@pytest.mark.parametrize(("n_rows", "orders"), [(8191, 64), (8192, 32)])
 def test_estimators_try_so_many(rng, monkeypatch, n_rows, orders):
     """A single run with one node a layer; a path half as many in its last level, for constant epochs.
 
@@ -276,6 +276,65 @@ def test_estimators_try_so_many(rng, monkeypatch, n_rows, orders):
     assert len(runs) == orders - 1
     sp.ShadowPath((32, 32), n_nodes_min=2, max_iter=9, random_state=0).fit(X, y)
     assert len([of for of in levels if of]) == orders // 2 - 1
+
+
+@pytest.fixture
+def score_rates(monkeypatch):
+    """Rates of the scores, by whether hidden nodes are among them, as runs and other orders begin."""
+    seen, rate = [], training._Run._rate
+    monkeypatch.setattr(
+        training._Run, "_rate",
+        lambda run, group: seen.append((bool(group.layer.any()), rate(run, group))) or seen[-1][1],
+    )  # fmt: skip
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("estimator", "n_rows", "classes", "options", "times"),
+    [
+        (sp.ShadowClassifier, 512, 2, {"n_nodes": 4}, 0.5), (sp.ShadowClassifier, 511, 2, {"n_nodes": 4}, 1),
+        (sp.ShadowClassifier, 16_383, 2, {"n_nodes": 4}, 0.5),
+        (sp.ShadowClassifier, 16_384, 2, {"n_nodes": 4}, 1), (sp.ShadowClassifier, 600, 3, {"n_nodes": 4}, 1),
+        (sp.ShadowRegressor, 600, 9, {"n_nodes": 4}, 0.5), (sp.ShadowClassifier, 600, 2, {"n_nodes": 14}, 1),
+        (sp.ShadowClassifier, 600, 2, {"n_nodes": 4, "n_inputs": 3}, 0.5),
+        (sp.ShadowClassifier, 600, 2, {"n_nodes": None, "n_inputs": 3}, 1),
+        (sp.ShadowClassifier, 600, 2, {"n_nodes": 4, "method": "taylor"}, 1),
+        (sp.ShadowClassifier, 600, 2, {"budget": sp.Budget(multiplications=30)}, 1),
+    ],
+)  # fmt: skip
+def test_scores_of_few_nodes_of_few_rows_move_slower(
+    rng, score_rates, estimator, n_rows, classes, options, times
+):
+    """From first to last, and only of hidden nodes; a trained network's and those under costs do not."""
+    X, y = rng.normal(size=(n_rows, 6)), np.arange(n_rows) % classes
+    few = estimator((8, 8), max_iter=4, random_state=0, **options).fit(X, y)
+    assert score_rates and set(score_rates) <= {(True, 0.02 * times), (False, 0.05)}
+    several = times < 1 or options == {"n_nodes": 4}
+    assert len([hidden for hidden, _ in score_rates if hidden]) > 1 or not several
+    whole = estimator((8, 8), n_nodes=None, max_iter=1, random_state=0).fit(X, y).network_
+    score_rates.clear()
+    few.fit(X, y, network=whole)
+    assert score_rates and set(score_rates) <= {(True, 0.02), (False, 0.05)}
+
+
+def test_a_rate_of_the_scores_is_times_that_of_the_shadow(rng):
+    """The same bits, of several orders too, as of a shadow whose hidden nodes have that rate."""
+    network = sp.Network((6, 8, 8, 1), random_state=0)
+    x = rng.normal(size=(64, 6)).astype(np.float32)
+    target = (x[:, :1] > 0).astype(np.float32)
+    found = []
+    for of_shadow, of_settings in ((1, 0.25), (0.25, 1), (1, 1)):
+        shadow = sp.ShadowNetwork(network, 5, inputs=4, random_state=0)
+        for group in shadow.groups:
+            group.rate *= of_shadow if group.layer.any() else 1
+        settings = training.Settings(
+            "binary_crossentropy", 12, 16, 5e-3, 0.01, tries=3, score_rate=of_settings
+        )
+        rngs = np.random.default_rng(1), np.random.default_rng(2)
+        made = training.train(network, shadow, x, target, None, settings, rngs[0], scores=rngs[1])
+        found.append(np.concatenate([made[0].params, *(group.scores for group in shadow.groups)]))
+    same, slow, usual = found
+    assert np.array_equal(same, slow) and not np.array_equal(slow, usual)
 
 
 def test_few_nodes_take_more_epochs():

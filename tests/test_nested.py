@@ -65,7 +65,7 @@ def test_the_last_level_goes_on_with_the_best_of_its_orders(rows, monkeypatch, e
     weight = np.random.default_rng(0).uniform(0.5, 2, len(y))
     path = ShadowPath((16, 8), n_nodes_min=3, max_iter=epochs, random_state=0, validation_fraction=0)
     path.fit(X, y, sample_weight=weight)
-    assert len(measured) == 16  # half of a single run's orders of few rows
+    assert len(measured) == 32  # half of a single run's orders of few rows
     assert kept[-1] is min(measured, key=itemgetter(0))[1]
     (when,) = {step for *_, step in measured}  # the same for all
     assert kept[-1].step == kept[-1].n_steps
@@ -199,7 +199,7 @@ def test_an_order_that_diverges_is_given_up(rows, monkeypatch):
     n_levels = len(_levels.stages_of(24, 3, lambda kept: 12, 32)) - 1
     failing = n_levels  # the first of the rivals; before it come the levels, the last of them unmoved
     path.fit(*rows)
-    assert len(made) == n_levels + 16 - 1
+    assert len(made) == n_levels + 32 - 1
     assert set(measured) == {made[n_levels - 1], *made[n_levels + 1 :]}
     assert [path.at(n).n_nodes_ for n in (3, 11, 24)] == [3, 11, 24]
     made.clear()

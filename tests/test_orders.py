@@ -24,7 +24,7 @@ def rows():
 @pytest.fixture(autouse=True)
 def eight(monkeypatch):
     """Eight orders, as of many rows."""
-    monkeypatch.setattr(_defaults, "ORDERS", 4 * (8,))
+    monkeypatch.setattr(_defaults, "ORDERS", 5 * (8,))
 
 
 @pytest.fixture
@@ -285,7 +285,7 @@ def test_of_several_orders_one_at_a_time_has_rows_of_its_own():
 
 def test_thirty_two_orders_with_all_the_rest(rows, monkeypatch):
     """Inputs, fixed point, early stopping; the same bits for any number of threads."""
-    monkeypatch.setattr(_defaults, "ORDERS", 4 * (32,))
+    monkeypatch.setattr(_defaults, "ORDERS", 5 * (32,))
     begun, make = [], training._Run.reordered
     monkeypatch.setattr(training._Run, "reordered", lambda run, of: begun.append(run) or make(run, of))
     made = [
