@@ -14,7 +14,8 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # benchmarks/ is not part of the package
 
 from benchmarks.method import __main__ as command  # noqa: E402
-from benchmarks.method import dense, gates, methods, pruning, report, samples, study  # noqa: E402
+from benchmarks.method import defaults, dense, gates, methods, pruning, report, samples, study  # noqa: E402
+from benchmarks.method.results import Results, documents_in, mean_error  # noqa: E402
 from shadowprune import Network, training  # noqa: E402
 from shadowprune._defaults import WeightDecay  # noqa: E402
 from shadowprune.datasets import load_hbb  # noqa: E402
@@ -307,21 +308,41 @@ def test_what_is_said_of_the_defaults():
         return {"stage": "test", "method": method, "nodes": nodes, "seed": seed, "auc": auc, "accuracy": None}
 
     records = []
-    for nodes, differences in (
-        (9, (0.0, 0.0)),
-        (8, (-4e-4, -5e-4)),
-        (7, (-2e-4, -12e-4)),
-        (6, (-9e-4, -8e-4)),
-    ):
+    for nodes, differences in ((128, (0.0, 0.0)), (38, (-4e-4, -5e-4)), (12, (-9e-4, -8e-4))):
         for seed, difference in enumerate(differences):
             records += [
                 record("default", nodes, seed, 0.9 + difference),
                 record("tuned", nodes, seed, 0.9),
             ]
-    found = report.Results("digits", records, ["default", "tuned"], table="defaults")
-    assert report._within(found).endswith(
-        "within at 9, 8 nodes; within one standard error of that at 7 nodes; further away at 6 nodes."
-    )
+    found = Results("digits", records, ["default", "tuned"], table="defaults")
+    *_, row, _ = defaults.nearness_table([found])
+    assert row == "| Digits: tuned | +0.0 ± 0.0 | -4.5 ± 0.5 | *-8.5 ± 0.5* |"
+
+
+def test_what_is_said_of_the_methods():
+    """The strongest of the others of each size, none with twice the epochs, and how sure the lead is."""
+    levels = {"uniform": (0.0, 3e-4), "random one cut": (2e-4, 0.0), "Taylor one cut 2x epochs": (9e-4, 9e-4)}
+    ahead = {25: {"shadow default": (2e-4, 4e-4), "path": (-2e-4, -4e-4)}, 12: {}}
+    records = []
+    for column, nodes in enumerate((25, 12)):
+        for method in ("shadow default", "path", *levels):
+            for seed in range(2):
+                more = ahead[nodes].get(method, (0, 0))[seed] + levels.get(method, (2e-4, 3e-4))[column]
+                records.append(
+                    {"stage": "test", "method": method, "nodes": nodes, "seed": seed, "auc": 0.9 + more}
+                )
+    found = Results("jets", records)
+    assert [report.strongest(found, n) for n in (25, 12)] == ["random one cut", "uniform"]
+    *_, default, path, best, _ = report.summary_table([found])
+    assert default.endswith(": shadow default | **+3.0 ± 1.0** | +0.0 ± 0.0 |")
+    assert path.endswith(": path | *-3.0 ± 1.0* | +0.0 ± 0.0 |")
+    assert best == "| which that is | random one cut | uniform |"
+    ours = [r for r in records if r["method"] in report.OWN]
+    assert report.summary_table([Results("jets", ours)])[-2] == "| which that is | – | – |"
+    of_path = report.difference_table(found, "path")
+    assert [line.split(" |")[0] for line in of_path[2:-1]] == [
+        f"| {m}" for m in methods.METHODS if m in levels
+    ]
 
 
 QUICK = [
@@ -359,7 +380,8 @@ def test_quick_mode_runs_everything_once(tmp_path, monkeypatch, capsys):
     as_many = [r for r in study.read(tmp_path / "method" / "defaults_digits.csv") if "as many" in r["method"]]
     assert len(as_many) == 4 and all("epochs=1.0" in r["option"] for r in as_many)
     chosen_by = study.read(tmp_path / "method" / "rules_1000_of_4_classes.csv")
-    assert {r["stage"] for r in chosen_by} == {"validation"} and "| 1000 of 4 classes |" in page
+    of_defaults = (tmp_path / defaults.PAGE).read_text(encoding="utf-8")
+    assert {r["stage"] for r in chosen_by} == {"validation"} and "| 1000 of 4 classes |" in of_defaults
     assert page.count("shadow default") > 4 and "Digits, ten classes" in page
 
     before = files["jets"].read_text()
@@ -391,7 +413,7 @@ def test_differences_are_paired():
     def record(method, seed, auc):
         return {"stage": "test", "method": method, "nodes": 12, "seed": seed, "auc": auc}
 
-    found = report.Results(
+    found = Results(
         "jets",
         [record("shadow default", s, 0.9 + 0.1 * s) for s in range(3)]
         + [record("uniform", s, 0.89 + 0.1 * s + 0.001 * (s == 1)) for s in range(3)],
@@ -399,7 +421,7 @@ def test_differences_are_paired():
     mean, uncertainty = found.difference("uniform", 12)
     assert mean == pytest.approx((0.01 + 0.009 + 0.01) / 3)
     assert uncertainty == pytest.approx(np.std([0.01, 0.009, 0.01], ddof=1) / 3**0.5)
-    assert report.mean_error({0: 0.9, 1: 0.9002}, 5) == ".90010 ± .00010"
+    assert mean_error({0: 0.9, 1: 0.9002}, 5) == ".90010 ± .00010"
 
 
 def test_time_of_a_path_is_beside_a_run_for_each_budget():
@@ -407,15 +429,16 @@ def test_time_of_a_path_is_beside_a_run_for_each_budget():
         return {"stage": "test", "method": method, "nodes": nodes, "seed": seed, "seconds": seconds}
 
     records = [record("shadow default", n, s, 1.0 + s) for n in (9, 6, 3) for s in range(3)]
-    assert report.time_of_path(report.Results("digits", records)) == []
+    assert report.time_of_path(Results("digits", records)) == []
     records += [record("path", n, s, t) for n in (9, 6, 3) for s, t in enumerate((1.5, 2.4, 3.6))]
-    (said, _) = report.time_of_path(report.Results("digits", records))
+    (said, _) = report.time_of_path(Results("digits", records))
     assert "takes .40 of the processor time of the 3 runs of" in said and "; .40 to .50)" in said
 
 
 def test_published_page_is_what_was_measured():
-    documents = report.documents_in(ROOT / "docs")
+    documents = documents_in(ROOT / "docs")
     assert ("methods", "jets") in documents
-    assert (ROOT / "docs" / report.PAGE).read_text(encoding="utf-8") == report.page(documents)
+    for of in (report, defaults):
+        assert (ROOT / "docs" / of.PAGE).read_text(encoding="utf-8") == of.page(documents)
     for records in documents.values():
         assert all(r["kept"] == r["nodes"] for r in records)

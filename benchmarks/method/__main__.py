@@ -1,4 +1,4 @@
-"""``python -m benchmarks.method``: run what is missing, write tables, plots and the page. See ``--help``."""
+"""``python -m benchmarks.method``: run what is missing, write tables, pages and the plot. See ``--help``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from shadowprune.parallel import workers
 
-from . import report, samples, study
+from . import report, results, samples, study
 from .methods import TABLES
 
 # samples, budgets, and those of them that options are tuned at
@@ -38,7 +38,7 @@ def arguments() -> argparse.Namespace:
     add("--fractions", type=float, nargs="+", help="of the hidden nodes, to keep")
     add("--seeds", type=int, help="to test with")
     add("--jobs", type=int, help="processes (default: one per core)")
-    add("--out", type=Path, default=Path("docs"), help="folder of method/, method.md and plots")
+    add("--out", type=Path, default=Path("docs"), help="folder of method/, the pages and the plot")
     add("--quick", action="store_true", help="few rows: no result, but everything runs")
     add("--no-page", action="store_true", help="only train")
     options = parser.parse_args()
@@ -68,7 +68,7 @@ def main() -> None:
                 options.fractions or fractions, options.seeds, table, tuned,
                 options.quick, tuple(options.sample) if sample == "generated" else (),
             )  # fmt: skip
-            study.study(plan, options.out / report.FOLDER, workers(options.jobs))
+            study.study(plan, options.out / results.FOLDER, workers(options.jobs))
     if not options.no_page:
         report.run(options.out)
 

@@ -67,7 +67,10 @@ def option_of(name: str) -> Option:
 
 
 class _Other(ShadowClassifier):
-    """With the usual learning rate times something, parts of the weight decay's rule replaced, one order."""
+    """With the usual learning rate times something, parts of the weight decay's rule replaced, one order.
+
+    With one order scores move at the usual rate.
+    """
 
     rate: float
     rule: dict[str, float]
@@ -78,9 +81,8 @@ class _Other(ShadowClassifier):
         decay = settings.weight_decay
         if isinstance(decay, WeightDecay):
             decay = replace(decay, **self.rule)
-        tries = 1 if self.one_order else settings.tries
-        rate = self.rate * settings.learning_rate
-        return replace(settings, learning_rate=rate, weight_decay=decay, tries=tries)
+        settings = replace(settings, learning_rate=self.rate * settings.learning_rate, weight_decay=decay)
+        return replace(settings, tries=1, score_rate=1.0) if self.one_order else settings
 
 
 def _in_full(data: Data) -> bool:

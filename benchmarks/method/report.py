@@ -1,10 +1,10 @@
-"""Page and plot of the study, from its CSV files: nothing is measured here, no figure is typed by hand."""
+"""Page and plot of the study, from its CSV files: nothing is measured here, no table is typed by hand."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
+from string import Template
 
 import numpy as np
 from scipy.stats import sem
@@ -14,27 +14,17 @@ from shadowprune._extras import require
 from shadowprune._files import written
 
 from ..report import markdown
-from . import samples
-from .methods import CHECK, DEFAULTS, METHODS, TABLES
-from .rules import rules_section
-from .study import Record, path_of, read
+from . import defaults
+from .methods import CHECK, METHODS
+from .results import OURS, TITLES, Documents, Results, documents_in, mean_error, parts_of, short, tables_of
 
-NEAR = 5e-4  # of AUC: how far defaults may be below tuned settings
-FOLDER, PAGE, PLOT = "method", "method.md", "method.png"
+PAGE, PLOT = "method.md", "method.png"
 
-OURS = "shadow default"
 OWN = (
     "shadow default", "shadow one order", "shadow", "straight-through", "taylor in one run",
     "layout retrained", "path", "shadow default own epochs", "path own epochs",
 )  # fmt: skip
-TITLES = {
-    "jets": "Embedded jets",
-    "generated": "Generated jets",
-    "flavour": "Flavour of jets, five classes",
-    "digits": "Digits, ten classes",
-    "breast cancer": "Breast cancer, two classes",
-    samples.NOISY: "Noisy labels, two classes",
-}
+COMPARED = (OURS, "shadow one order", "path")  # untuned, in as many epochs; with the others, one by one
 DRAWN = {  # label, colour, line
     "shadow default": ("shadow, defaults", 0, "-"),
     "path": ("one path for all sizes", 0, "--"),
@@ -46,52 +36,6 @@ DRAWN = {  # label, colour, line
     "hard concrete": ("hard concrete, cut to the count", 5, "-"),
 }
 
-Documents = dict[tuple[str, str], list[Record]]  # by table and sample
-
-
-class Results:
-    """The test runs of one sample."""
-
-    def __init__(
-        self, sample: str, records: Sequence[Record], methods: Sequence[str] = tuple(METHODS),
-        table: str = "methods",
-    ) -> None:  # fmt: skip
-        self.sample = sample
-        self.tests = [r for r in records if r["stage"] == "test"]
-        self.column = samples.measure(sample, table)
-        self.nodes = sorted({r["nodes"] for r in self.tests}, reverse=True)
-        self.methods = [m for m in methods if any(r["method"] == m for r in self.tests)]
-
-    def values(self, method: str, nodes: int, column: str | None = None) -> dict[int, float]:
-        """Seed -> what was reached."""
-        return {
-            r["seed"]: r[column or self.column]
-            for r in self.tests
-            if (r["method"], r["nodes"]) == (method, nodes) and r[column or self.column] is not None
-        }
-
-    def difference(self, method: str, nodes: int, ours: str = OURS) -> tuple[float, float] | None:
-        """Ours minus the method's, seed by seed: mean and standard error."""
-        a, b = self.values(ours, nodes), self.values(method, nodes)
-        seeds = sorted(set(a) & set(b))
-        if len(seeds) < 2:
-            return None
-        each = np.array([a[s] - b[s] for s in seeds])
-        return float(each.mean()), float(sem(each))
-
-
-def short(value: float, digits: int) -> str:
-    """Without the zero before the point."""
-    return f"{value:.{digits}f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.{digits}f}"
-
-
-def mean_error(values: dict[int, float], digits: int) -> str:
-    """Mean and standard error, as a cell."""
-    if not values:
-        return "–"
-    mean = short(float(np.mean(list(values.values()))), digits)
-    return mean if len(values) < 2 else f"{mean} ± {short(sem([*values.values()]), digits)}"
-
 
 def main_table(found: Results) -> list[str]:
     """What is reached, method by budget."""
@@ -101,45 +45,50 @@ def main_table(found: Results) -> list[str]:
     return markdown(heads, rows)
 
 
-def difference_table(found: Results) -> list[str]:
-    """Ours by default minus each other method, in units of 1e-4, with its standard error."""
+def difference_table(found: Results, ours: str = OURS) -> list[str]:
+    """Ours minus each other method, in units of 1e-4, with its standard error.
+
+    Of the methods of others, bold is what ours is ahead of by two errors, italic what it is behind by one.
+    """
     rows = []
     for method in found.methods:
-        if method == OURS:
+        if method == ours or (ours != OURS and method in OWN):
             continue
-        cells = [found.difference(method, n) for n in found.nodes]
-        rows.append([method, *("–" if c is None else f"{1e4 * c[0]:+.1f} ± {1e4 * c[1]:.1f}" for c in cells)])
-    return markdown([f"10⁻⁴ of {_name(found)}", *(str(n) for n in found.nodes)], rows)
+        cells = [found.difference(method, n, ours) for n in found.nodes]
+        marked = method not in OWN
+        rows.append([method, *("–" if c is None else difference_cell(*c, marked=marked) for c in cells)])
+    return markdown([f"10⁻⁴ of {found.label}", *(str(n) for n in found.nodes)], rows)
 
 
-def _name(found: Results) -> str:
-    return "AUC" if found.column == "auc" else "accuracy"
+def difference_cell(mean: float, error: float, marked: bool = True) -> str:
+    """In units of 1e-4, marked by how sure it is."""
+    mark = "**" if mean >= 2 * error and mean > 0 else "*" if mean < -error else ""
+    return f"{mark * marked}{1e4 * mean:+.1f} ± {1e4 * error:.1f}{mark * marked}"
 
 
-def verdict(found: Results, ours: str) -> list[str]:
-    """Where ours loses, and where it does not win by as much as was wanted."""
-    behind, close = [], []
-    few = [n for n in found.nodes if n <= 0.1 * sum(samples.hidden(found.sample))]
-    for method in found.methods:
-        if method in OWN:
-            continue
-        for nodes in found.nodes:
-            cell = found.difference(method, nodes, ours)
-            if cell is None:
+def strongest(found: Results, nodes: int) -> str | None:
+    """Of the methods of others in as many epochs, that which reaches most on the test rows."""
+    others = [m for m in found.methods if m not in OWN and "2x epochs" not in m and found.values(m, nodes)]
+    return max(others, key=lambda m: float(np.mean(list(found.values(m, nodes).values()))), default=None)
+
+
+def summary_table(of: Sequence[Results]) -> list[str]:
+    """Ours against the strongest of the others, sample by sample and size by size."""
+    parts, rows = parts_of(of), []
+    for found in of:
+        best = {part: strongest(found, n) for part, n in found.parts().items()}
+        for ours in COMPARED:
+            if ours not in found.methods:
                 continue
-            mean, uncertainty = cell
-            text = f"{method} at {nodes} ({1e4 * mean:+.1f} ± {1e4 * uncertainty:.1f})"
-            if mean < -uncertainty:
-                behind.append(text)
-            if nodes in few and mean < 2 * uncertainty:
-                close.append(text)
-    lines = []
-    for text, entries in (
-        (f"*{ours}* is behind by more than one standard error", behind),
-        (f"*{ours}* is not ahead by two standard errors at 10 and 5 %", close),
-    ):
-        lines += [f"{text}: {'; '.join(entries) if entries else 'nowhere'}.", ""]
-    return lines
+            name = f"{TITLES[found.sample].split(',')[0]}, {found.label}: {ours}"
+            cells = [_lead(found, best.get(part), part, ours) for part in parts]
+            rows.append([name, *("–" if c is None else difference_cell(*c) for c in cells)])
+        rows.append(["which that is", *(best.get(part) or "–" for part in parts)])
+    return markdown(["10⁻⁴ of AUC or accuracy", *parts], rows) if rows else []
+
+
+def _lead(found: Results, other: str | None, part: str, ours: str) -> tuple[float, float] | None:
+    return None if other is None else found.difference(other, found.parts()[part], ours)
 
 
 def rejection_table(found: Results) -> list[str]:
@@ -203,30 +152,36 @@ def time_of_path(found: Results) -> list[str]:
 
 def page(documents: Documents) -> str:
     """The page."""
-    lines = [(Path(__file__).parent / "introduction.md").read_text(encoding="utf-8")]
-    if ("methods", "jets") in documents:
-        lines += [f"![Methods compared]({PLOT})", ""]
-    for (table, sample), records in documents.items():
-        if table != "methods":
-            continue
-        found = Results(sample, records)
-        lines += [f"## {TITLES[sample]}", "", ABOUT[sample], ""]
-        lines += [f"{_name(found)}, by hidden nodes:", "", *main_table(found)]
-        lines += [f"*{OURS}* minus the other, seed by seed:", "", *difference_table(found)]
-        for ours in (OURS, "shadow one order", "path"):
-            if ours in found.methods:
-                lines += verdict(found, ours)
-        if found.column == "auc":
-            lines += ["Background rejection at 50 % / 70 % signal efficiency:", "", *rejection_table(found)]
-        lines += ["Counts, time and effort:", "", *cost_table(found), *time_of_path(found)]
-    lines += [(Path(__file__).parent / "remarks.md").read_text(encoding="utf-8")]
-    lines += [*check_section(documents), *defaults_section(documents)]
-    return "\n".join([*lines, *rules_section(_samples_of(documents, "rules"))])
+    of = [Results(sample, records) for sample, records in tables_of(documents, "methods").items()]
+    text = Template((Path(__file__).parent / "pages" / PAGE).read_text(encoding="utf-8"))
+    return text.substitute({
+        "summary": "\n".join(summary_table(of)),
+        "plot": f"![Methods compared]({PLOT})" if of and of[0].sample == "jets" else "",
+        "samples": "\n".join(line for found in of for line in sample_section(found)),
+        "check": "\n".join(check_section(documents)),
+    }).rstrip() + "\n"  # fmt: skip
 
 
-def _samples_of(documents: Documents, table: str) -> dict[str, list[Record]]:
-    """Records of one table, by sample."""
-    return {sample: records for (name, sample), records in documents.items() if name == table}
+def sample_section(found: Results) -> list[str]:
+    """All about one sample."""
+    lines = [f"## {TITLES[found.sample]}", "", ABOUT[found.sample], ""]
+    lines += [f"{found.label}, by hidden nodes:", "", *main_table(found)]
+    lines += [
+        f"*{OURS}* minus the other, seed by seed; of the others, bold is what it is ahead of by two standard "
+        "errors, italic what it is behind by one:", "", *difference_table(found),
+    ]  # fmt: skip
+    for ours in COMPARED[1:]:
+        if ours in found.methods:
+            lines += _folded(f"{ours} minus the other", difference_table(found, ours))
+    if found.column == "auc":
+        heading = "Background rejection at 50 % / 70 % signal efficiency"
+        lines += _folded(heading, rejection_table(found))
+    return [*lines, "Counts, time and effort:", "", *cost_table(found), *time_of_path(found)]
+
+
+def _folded(heading: str, table: Sequence[str]) -> list[str]:
+    """A table behind its heading."""
+    return ["<details>", f"<summary>{heading}</summary>", "", *table, "</details>", ""]
 
 
 def check_section(documents: Documents) -> list[str]:
@@ -238,73 +193,13 @@ def check_section(documents: Documents) -> list[str]:
     return [
         "## Trained by PyTorch, and PQuantML", "",
         "*L2 per layer one cut*, untuned, with our C core and with PyTorch's fused AdamW; the same initial "
-        "weights, other "
-        "orders of rows. And PQuantML 0.1.0: its PDP with `structured_pruning` is what takes whole nodes "
-        "off. It "
-        "masks rows of weights, so that biases stay and a dead node gives a constant (added here to the next "
-        "layer's biases); the count is a result, not a setting; a last layer with one output must be "
-        "excluded. It "
-        "had two thirds of the epochs, the cut to the exact count and the last third are ours; "
-        "untuned.", "",
+        "weights, other orders of rows. And PQuantML 0.1.0: its PDP with `structured_pruning` is what takes "
+        "whole nodes off. It masks rows of weights, so that biases stay and a dead node gives a constant "
+        "(added here to the next layer's biases); the count is a result, not a setting; a last layer with "
+        "one output must be excluded. It had two thirds of the epochs, the cut to the exact count and the "
+        "last third are ours; untuned.", "",
         *main_table(found), *cost_table(found),
     ]  # fmt: skip
-
-
-def _compared(found: Results, nodes: int, tuned: str = "tuned") -> tuple[float, float]:
-    """Default minus tuned."""
-    return found.difference(tuned, nodes, "default") or (math.nan, math.nan)
-
-
-def _within(found: Results, tuned: str = "tuned") -> str:
-    """At which budgets the defaults are as near to the tuned as was wanted."""
-    where: dict[str, list[str]] = {"within": [], "within one standard error of that": [], "further away": []}
-    for n in found.nodes:
-        mean, uncertainty = _compared(found, n, tuned)
-        near = mean >= -NEAR
-        near_enough = mean + uncertainty >= -NEAR
-        kind = "within" if near else "within one standard error of that" if near_enough else "further away"
-        where[kind].append(str(n))
-    told = [f"{kind} at {', '.join(nodes)} nodes" for kind, nodes in where.items() if nodes]
-    return f"Not more than 5·10⁻⁴ below *{tuned}*: {'; '.join(told)}."
-
-
-def defaults_section(documents: Documents) -> list[str]:
-    """Defaults beside what tuning finds."""
-    tables = _samples_of(documents, "defaults")
-    if not tables:
-        return []
-    lines = [
-        "## Defaults", "",
-        "`ShadowClassifier` with its defaults against the same with weight decay (the rule, .02 to 2), "
-        "learning rate (.3, 1, 3 times the default), batch (½, 1, 2) and epochs (½, 1, 2) chosen for each "
-        "budget, one after the other, by the AUC on a quarter of the training rows (of several classes, the "
-        "mean over classes of each against the others). Every seed has another quarter but on the jets. "
-        "Then they are tested; *tuned in as many epochs* leaves the last choice out. Differences are "
-        "taken seed by seed. With the noisy labels every seed has "
-        f"{samples.NOISY_ROWS:,} training rows of its own, and {samples.NOISY_TEST:,} test rows are the "
-        "same. The digits and the breast cancer rows are split anew for each seed, training and test part, "
-        "so that what was chosen with the other seeds has seen some of the test rows, which favours the "
-        "tuned.", "",
-    ]  # fmt: skip
-    for sample, records in tables.items():
-        found = Results(sample, records, list(DEFAULTS), table="defaults")
-        rows = []
-        others = [m for m in found.methods if m != "default"]
-        for n in found.nodes:
-            option = next(r["option"] for r in found.tests if (r["method"], r["nodes"]) == ("tuned", n))
-            cells = [mean_error(found.values(m, n), 5) for m in found.methods]
-            for tuned in others:
-                mean, uncertainty = _compared(found, n, tuned)
-                cells.append(f"{1e4 * mean:+.1f} ± {1e4 * uncertainty:.1f}")
-            rows.append([str(n), *cells, option])
-        tried = len({r["seed"] for r in records if r["stage"] == "validation"})
-        tested = len({r["seed"] for r in found.tests})
-        lines += [f"{TITLES[sample]}, chosen with {tried} seeds, tested with {tested}:", ""]
-        less = [f"default minus {tuned}, 10⁻⁴" for tuned in others]
-        lines += markdown(["nodes", *found.methods, *less, "tuned"], rows)
-        for tuned in others:
-            lines += [_within(found, tuned), ""]
-    return lines
 
 
 ABOUT = {
@@ -355,27 +250,18 @@ def draw(found: Results, path: Path) -> None:
             ax.set_xlabel("Hidden nodes")
         best = [np.mean(list(found.values(OURS, n).values())) for n in found.nodes]
         left.set_ylim(min(best) - 0.6 * (max(best) - min(best)) - 0.002, max(best) + 0.0005)
-        left.set_ylabel(_name(found))
-        right.set_ylabel(f"{_name(found)} below that of the shadow, $10^{-4}$")
+        left.set_ylabel(found.label)
+        right.set_ylabel(f"{found.label} below that of the shadow, $10^{-4}$")
         left.legend(loc="lower right")
         figure.savefig(path, dpi=120)
 
 
-def documents_in(folder: Path) -> Documents:
-    """Records of every table and sample that has test runs, or is there to choose rules by."""
-    every = (*samples.SAMPLES, samples.NOISY, *samples.SUBSETS)
-    found = {
-        (table, sample): read(path_of(folder / FOLDER, sample, table)) for table in TABLES for sample in every
-    }
-    stages = {name: "validation" if name[0] == "rules" else "test" for name in found}
-    return {name: some for name, some in found.items() if any(r["stage"] == stages[name] for r in some)}
-
-
 def run(folder: Path) -> None:
-    """Write page and plot."""
+    """Write pages and plot."""
     documents = documents_in(folder)
-    with written(folder / PAGE) as path:
-        path.write_text(page(documents), encoding="utf-8")
+    for name, text in ((PAGE, page(documents)), (defaults.PAGE, defaults.page(documents))):
+        with written(folder / name) as path:
+            path.write_text(text, encoding="utf-8")
     if jets := documents.get(("methods", "jets")):
         with written(folder / PLOT) as path:
             draw(Results("jets", jets), path)

@@ -1,4 +1,4 @@
-"""The page's last section: what the rules of the defaults were chosen by."""
+"""Tables of the page on the defaults: what the rules of the defaults were chosen by."""
 
 from __future__ import annotations
 
@@ -31,12 +31,6 @@ def rules_section(tables: dict[str, list[Record]]) -> list[str]:
     if not tables:
         return []
     lines = [
-        "### How the rules were chosen", "",
-        "On parts of the training rows of the jets and of the flavours, and on drawn problems "
-        "(`make_classification`: 20 columns, labels of a fifth drawn, of the clean one a fiftieth; each seed "
-        "another problem), trained on the number of rows named and scored on up to "
-        f"{samples.SCORED_ROWS:,} others, none of them a test row, and with one order of the nodes. AUC in "
-        "10⁻⁴ above that of the first column, mean over the budgets ± its standard error over seeds.", "",
         "Weight decay times a factor: the more weights of the whole network there are for a target (a row, "
         "of more than two classes a row and a class), the more is wanted, and on clean labels less than on "
         "noisy ones. The rule takes this number, from 1 to 5.", "",

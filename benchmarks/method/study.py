@@ -33,7 +33,7 @@ TUNING_SEEDS = 2
 TUNING_SEEDS_REPEATED = 5  # where every seed has a validation part of its own, and a small one
 # of the defaults, where tenths of a per mille are to be seen: seeds to tune with, and to test with
 DEFAULTS_SEEDS = {
-    "jets": (5, 10), "generated": (3, 5), "flavour": (40, 120), samples.NOISY: (40, 60), "digits": (24, 200),
+    "jets": (5, 10), "generated": (3, 5), "flavour": (40, 120), samples.NOISY: (40, 240), "digits": (24, 200),
     "breast cancer": (40, 100),
 }  # fmt: skip
 RULES_SEEDS = 5

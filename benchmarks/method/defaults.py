@@ -1,0 +1,109 @@
+"""The page on the defaults, from the CSV files: beside tuned settings, and what they were chosen by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from string import Template
+
+from shadowprune._defaults import (
+    usual_batch_size,
+    usual_epochs,
+    usual_learning_rate,
+    usual_score_rate,
+    usual_tries,
+    usual_weight_decay,
+    weights_per_target,
+)
+
+from ..report import markdown
+from . import samples
+from .methods import DEFAULTS
+from .results import TITLES, Documents, Results, mean_error, parts_of, tables_of
+from .rules import rules_section
+
+PAGE = "defaults.md"
+NEAR = 5e-4  # of AUC: how far defaults may be below tuned settings
+ROWS = (400, 2000, 8000, 30_000, 100_000, 1_000_000)  # of the table of settings
+PART = 0.05  # of the nodes that stay, there
+
+
+def page(documents: Documents) -> str:
+    """The page."""
+    text = Template((Path(__file__).parent / "pages" / PAGE).read_text(encoding="utf-8"))
+    of = [
+        Results(sample, records, list(DEFAULTS), table="defaults")
+        for sample, records in tables_of(documents, "defaults").items()
+    ]
+    return text.substitute({
+        "few": f"{100 * PART:g}",
+        "near": f"{1e4 * NEAR:g}",
+        "settings": "\n".join(settings_table()),
+        "noisy_rows": f"{samples.NOISY_ROWS:,}",
+        "noisy_test": f"{samples.NOISY_TEST:,}",
+        "scored_rows": f"{samples.SCORED_ROWS:,}",
+        "nearness": "\n".join(nearness_table(of)),
+        "samples": "\n".join(line for found in of for line in sample_section(found)),
+        "rules": "\n".join(rules_section(tables_of(documents, "rules"))),
+    })  # fmt: skip
+
+
+def settings_table() -> list[str]:
+    """What the rules give the usual network, whole and with a twentieth of its nodes."""
+    rows = []
+    whole = (40, *samples.PAPER, 1)
+    few = (40, *(round(w * PART) for w in samples.PAPER), 1)
+    loss = "binary_crossentropy"
+    for n in ROWS:
+        batch = usual_batch_size(n)
+        decay = usual_weight_decay(whole, n, loss)
+        last = decay(few) * decay.by_stage(few)[-1]
+        rates = [usual_learning_rate(batch, kept) for kept in (1, PART)]
+        epochs = [usual_epochs(n, batch, kept, weights_per_target(whole, n)) for kept in (1, PART)]
+        rows.append([
+            f"{n:,}", str(batch), " → ".join(f"{rate:.2g}" for rate in rates), " → ".join(map(str, epochs)),
+            f"{decay(whole):.2g} → {last:.2g}", str(usual_tries(whole, few, n)),
+            f"{usual_score_rate(n, loss):g}",
+        ])  # fmt: skip
+    heads = [
+        "rows",
+        "batch",
+        "learning rate",
+        "epochs",
+        "weight decay at last",
+        "orders of the nodes",
+        "rate of their scores",
+    ]
+    return markdown(heads, rows)
+
+
+def nearness_table(of: Sequence[Results]) -> list[str]:
+    """Default minus tuned, all samples."""
+    parts, rows = parts_of(of), []
+    for found in of:
+        at = found.parts()
+        for tuned in ("tuned in as many epochs", "tuned"):
+            cells = [found.difference(tuned, at[part], "default") if part in at else None for part in parts]
+            said = ["–" if c is None else nearness_cell(*c) for c in cells]
+            rows.append([f"{TITLES[found.sample].split(',')[0]}: {tuned}", *said])
+    return markdown(["", *parts], rows) if rows else []
+
+
+def nearness_cell(mean: float, error: float) -> str:
+    """In units of 1e-4, marked where further below than was wanted."""
+    mark = "*" if mean < -NEAR else ""
+    return f"{mark}{1e4 * mean:+.1f} ± {1e4 * error:.1f}{mark}"
+
+
+def sample_section(found: Results) -> list[str]:
+    """All about one sample."""
+    rows = []
+    for n in found.nodes:
+        tuned = [r["option"] for r in found.tests if (r["method"], r["nodes"]) == ("tuned", n)]
+        option = tuned[0] if tuned else "–"
+        rows.append([str(n), *(mean_error(found.values(m, n), 5) for m in found.methods), option])
+    tested = len({r["seed"] for r in found.tests})
+    return [
+        f"{TITLES[found.sample]}, AUC, chosen with {found.tried} seeds, tested with {tested}:", "",
+        *markdown(["nodes", *found.methods, "the tuned settings"], rows),
+    ]  # fmt: skip
