@@ -417,7 +417,7 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
             kept = float(sum(final[1:-1]) / network.n_nodes) if network.n_nodes else 1.0
             epochs = usual_epochs(n_rows, batch, kept, weights_per_target(network.widths, n_rows))
         tries = usual_tries(network.widths, final, n_rows)
-        slower = tries > 1 and shadow is not None and shadow.may_shrink and not warm
+        slower = tries > 1 and shadow is not None and shadow.may_shrink
         usual = usual_weight_decay(network.widths, n_rows, loss)
         if warm:  # not measured there, and what an earlier pruning left has fewer weights
             usual = dataclasses.replace(usual, fade=1.0)

@@ -24,8 +24,8 @@ PARAMETERS = """hidden_layer_sizes : int or sequence of int, default=(64, 64, 64
         Where six nodes or fewer are left in the average hidden layer, eight orders of them are tried, which
         takes two to three times as long; from 512 rows on sixty-four, which takes up to twenty times as long,
         and half as many from each of 8,192, 16,384 and 32,768 rows on. See `ShadowNetwork`. So it is for
-        counts in `budget` and in `prune`. Of 512 to 16,383 rows, but not of several classes and not of a
-        trained network, scores then move half as fast.
+        counts in `budget` and in `prune`. Of 512 to 16,383 rows, but not of several classes, scores
+        then move half as fast.
     n_inputs : int, float or None, default=None
         Input features to keep, in the same way. None keeps all.
     prune_layers : sequence of int, optional
