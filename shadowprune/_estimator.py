@@ -416,8 +416,9 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         elif epochs == "auto":
             kept = float(sum(final[1:-1]) / network.n_nodes) if network.n_nodes else 1.0
             epochs = usual_epochs(n_rows, batch, kept, weights_per_target(network.widths, n_rows))
-        tries = usual_tries(network.widths, final, n_rows)
-        slower = tries > 1 and shadow is not None and shadow.may_shrink
+        tries = 1
+        if shadow is not None and shadow.may_shrink:
+            tries = usual_tries(network.widths, final, n_rows)
         usual = usual_weight_decay(network.widths, n_rows, loss)
         if warm:  # not measured there, and what an earlier pruning left has fewer weights
             usual = dataclasses.replace(usual, fade=1.0)
@@ -430,7 +431,7 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
             patience=self.n_iter_no_change if self.early_stopping else None,
             threads=workers(self.n_jobs, default=1),
             tries=tries,
-            score_rate=usual_score_rate(n_rows, loss) if slower else 1.0,
+            score_rate=usual_score_rate(n_rows, loss) if tries > 1 else 1.0,
         )
 
     def _get_support_mask(self) -> NDArray[np.bool_]:

@@ -6,7 +6,7 @@ import copy
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -301,8 +301,8 @@ class _Run:
         Weights and moments are those of this run; the optimiser of the scores begins anew.
         """
         other = copy.copy(self)
-        other.history, other.quantiser = copy.copy(self.history), copy.copy(self.quantiser)
-        vars(other.history).update({name: copy.copy(of) for name, of in vars(self.history).items()})
+        lists = {name: copy.copy(of) for name, of in vars(self.history).items()}  # their arrays stay shared
+        other.history, other.quantiser = replace(self.history, **lists), copy.copy(self.quantiser)
         other.shadow = shadow = copy.copy(self.shadow)
         other.trainer = self.trainer.reduced(np.ones(self.active.sum(), np.bool_))
         if shadow is None:
@@ -421,8 +421,7 @@ class _Run:
             stay[group.index] &= ~group.constraint.idle(group.scores, gates[group.index])
         if stay.sum() > 0.95 * self.active.sum():  # not worth a new layout
             return
-        trainer = self._reduced(stay)
-        self.active, self.trainer = stay, trainer
+        self.active, self.trainer = stay, self._reduced(stay)
 
     def _reduced(self, keep: NDArray[np.bool_]) -> _core.Trainer:
         """Trainer without the other nodes of the first layout."""

@@ -24,7 +24,7 @@ def rows():
 @pytest.fixture(autouse=True)
 def eight(monkeypatch):
     """Eight orders, as of many rows."""
-    monkeypatch.setattr(_defaults, "ORDERS", 5 * (8,))
+    monkeypatch.setattr(_defaults, "ORDERS", len(_defaults.ORDERS) * (8,))
 
 
 @pytest.fixture
@@ -222,7 +222,7 @@ def test_all_orders_take_the_rows_as_one_does(rows, monkeypatch):
     monkeypatch.setattr(training, "History", lambda: told.append([]) or History())
     monkeypatch.setattr(sp.ShadowClassifier, "_after_epoch", lambda self: told[-1].append(self.verbose))
     for tries in (1, 8):
-        monkeypatch.setattr(_defaults, "ORDERS", 4 * (tries,))
+        monkeypatch.setattr(_defaults, "ORDERS", len(_defaults.ORDERS) * (tries,))
         taken.update({n: [] for n in range(20)})
         sp.ShadowClassifier((16, 16), n_nodes=5, max_iter=20, random_state=0).fit(*rows)
         assert [len(taken[n]) for n in (5, 6, 12, 13)] == [1, tries, tries, 1]
@@ -285,7 +285,7 @@ def test_of_several_orders_one_at_a_time_has_rows_of_its_own():
 
 def test_thirty_two_orders_with_all_the_rest(rows, monkeypatch):
     """Inputs, fixed point, early stopping; the same bits for any number of threads."""
-    monkeypatch.setattr(_defaults, "ORDERS", 5 * (32,))
+    monkeypatch.setattr(_defaults, "ORDERS", len(_defaults.ORDERS) * (32,))
     begun, make = [], training._Run.reordered
     monkeypatch.setattr(training._Run, "reordered", lambda run, of: begun.append(run) or make(run, of))
     made = [
@@ -359,7 +359,7 @@ def test_several_orders_find_better_networks(kind, monkeypatch):
         estimator, better = sp.ShadowRegressor((64, 64, 64), n_nodes=9, max_iter=40), 0.005
     scores = {}
     for tries in (1, 8):
-        monkeypatch.setattr(_defaults, "ORDERS", 4 * (tries,))
+        monkeypatch.setattr(_defaults, "ORDERS", len(_defaults.ORDERS) * (tries,))
         for seed in range(6):
             train, test, wanted, truth = train_test_split(X, y, test_size=0.5, random_state=seed)
             fitted = estimator.set_params(random_state=seed).fit(train, wanted)
