@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from string import Template
 
 from shadowprune._defaults import (
     usual_batch_size,
@@ -19,7 +17,7 @@ from shadowprune._defaults import (
 from ..report import markdown
 from . import samples
 from .methods import DEFAULTS
-from .results import TITLES, Documents, Results, mean_error, parts_of, tables_of
+from .results import TITLES, Documents, Results, difference_cell, filled, mean_error, parts_of, tables_of
 from .rules import rules_section
 
 PAGE = "defaults.md"
@@ -30,21 +28,20 @@ PART = 0.05  # of the nodes that stay, there
 
 def page(documents: Documents) -> str:
     """The page."""
-    text = Template((Path(__file__).parent / "pages" / PAGE).read_text(encoding="utf-8"))
     of = [
         Results(sample, records, list(DEFAULTS), table="defaults")
         for sample, records in tables_of(documents, "defaults").items()
     ]
-    return text.substitute({
-        "few": f"{100 * PART:g}",
-        "near": f"{1e4 * NEAR:g}",
-        "settings": "\n".join(settings_table()),
-        "noisy_rows": f"{samples.NOISY_ROWS:,}",
-        "noisy_test": f"{samples.NOISY_TEST:,}",
-        "scored_rows": f"{samples.SCORED_ROWS:,}",
-        "nearness": "\n".join(nearness_table(of)),
-        "samples": "\n".join(line for found in of for line in sample_section(found)),
-        "rules": "\n".join(rules_section(tables_of(documents, "rules"))),
+    return filled(PAGE, {
+        "few": [f"{100 * PART:g}"],
+        "near": [f"{1e4 * NEAR:g}"],
+        "settings": settings_table(),
+        "noisy_rows": [f"{samples.NOISY_ROWS:,}"],
+        "noisy_test": [f"{samples.NOISY_TEST:,}"],
+        "scored_rows": [f"{samples.SCORED_ROWS:,}"],
+        "nearness": nearness_table(of),
+        "samples": [line for found in of for line in sample_section(found)],
+        "rules": rules_section(tables_of(documents, "rules")),
     })  # fmt: skip
 
 
@@ -81,18 +78,15 @@ def nearness_table(of: Sequence[Results]) -> list[str]:
     """Default minus tuned, all samples."""
     parts, rows = parts_of(of), []
     for found in of:
-        at = found.parts()
         for tuned in ("tuned in as many epochs", "tuned"):
-            cells = [found.difference(tuned, at[part], "default") if part in at else None for part in parts]
-            said = ["–" if c is None else nearness_cell(*c) for c in cells]
-            rows.append([f"{TITLES[found.sample].split(',')[0]}: {tuned}", *said])
+            cells = [difference_cell(found.difference_at(tuned, part, "default"), how_far) for part in parts]
+            rows.append([f"{found.title}: {tuned}", *cells])
     return markdown(["", *parts], rows) if rows else []
 
 
-def nearness_cell(mean: float, error: float) -> str:
-    """In units of 1e-4, marked where further below than was wanted."""
-    mark = "*" if mean < -NEAR else ""
-    return f"{mark}{1e4 * mean:+.1f} ± {1e4 * error:.1f}{mark}"
+def how_far(mean: float, error: float) -> str:
+    """Mark of what is further below than was wanted."""
+    return "*" if mean < -NEAR else ""
 
 
 def sample_section(found: Results) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from string import Template
 
 import numpy as np
 from scipy.stats import sem
@@ -16,7 +15,19 @@ from shadowprune._files import written
 from ..report import markdown
 from . import defaults
 from .methods import CHECK, METHODS
-from .results import OURS, TITLES, Documents, Results, documents_in, mean_error, parts_of, short, tables_of
+from .results import (
+    OURS,
+    TITLES,
+    Documents,
+    Results,
+    difference_cell,
+    documents_in,
+    filled,
+    mean_error,
+    parts_of,
+    short,
+    tables_of,
+)
 
 PAGE, PLOT = "method.md", "method.png"
 
@@ -54,16 +65,15 @@ def difference_table(found: Results, ours: str = OURS) -> list[str]:
     for method in found.methods:
         if method == ours or (ours != OURS and method in OWN):
             continue
-        cells = [found.difference(method, n, ours) for n in found.nodes]
-        marked = method not in OWN
-        rows.append([method, *("–" if c is None else difference_cell(*c, marked=marked) for c in cells)])
+        mark = how_sure if method not in OWN else lambda *_: ""
+        cells = [difference_cell(found.difference(method, n, ours), mark) for n in found.nodes]
+        rows.append([method, *cells])
     return markdown([f"10⁻⁴ of {found.label}", *(str(n) for n in found.nodes)], rows)
 
 
-def difference_cell(mean: float, error: float, marked: bool = True) -> str:
-    """In units of 1e-4, marked by how sure it is."""
-    mark = "**" if mean >= 2 * error and mean > 0 else "*" if mean < -error else ""
-    return f"{mark * marked}{1e4 * mean:+.1f} ± {1e4 * error:.1f}{mark * marked}"
+def how_sure(mean: float, error: float) -> str:
+    """Mark of a difference."""
+    return "**" if mean >= 2 * error and mean > 0 else "*" if mean < -error else ""
 
 
 def strongest(found: Results, nodes: int) -> str | None:
@@ -80,15 +90,12 @@ def summary_table(of: Sequence[Results]) -> list[str]:
         for ours in COMPARED:
             if ours not in found.methods:
                 continue
-            name = f"{TITLES[found.sample].split(',')[0]}, {found.label}: {ours}"
-            cells = [_lead(found, best.get(part), part, ours) for part in parts]
-            rows.append([name, *("–" if c is None else difference_cell(*c) for c in cells)])
+            cells = [
+                difference_cell(found.difference_at(best.get(part), part, ours), how_sure) for part in parts
+            ]
+            rows.append([f"{found.title}, {found.label}: {ours}", *cells])
         rows.append(["which that is", *(best.get(part) or "–" for part in parts)])
     return markdown(["10⁻⁴ of AUC or accuracy", *parts], rows) if rows else []
-
-
-def _lead(found: Results, other: str | None, part: str, ours: str) -> tuple[float, float] | None:
-    return None if other is None else found.difference(other, found.parts()[part], ours)
 
 
 def rejection_table(found: Results) -> list[str]:
@@ -153,13 +160,12 @@ def time_of_path(found: Results) -> list[str]:
 def page(documents: Documents) -> str:
     """The page."""
     of = [Results(sample, records) for sample, records in tables_of(documents, "methods").items()]
-    text = Template((Path(__file__).parent / "pages" / PAGE).read_text(encoding="utf-8"))
-    return text.substitute({
-        "summary": "\n".join(summary_table(of)),
-        "plot": f"![Methods compared]({PLOT})" if of and of[0].sample == "jets" else "",
-        "samples": "\n".join(line for found in of for line in sample_section(found)),
-        "check": "\n".join(check_section(documents)),
-    }).rstrip() + "\n"  # fmt: skip
+    return filled(PAGE, {
+        "summary": summary_table(of),
+        "plot": [f"![Methods compared]({PLOT})"] if of and of[0].sample == "jets" else [],
+        "samples": [line for found in of for line in sample_section(found)],
+        "check": check_section(documents),
+    })  # fmt: skip
 
 
 def sample_section(found: Results) -> list[str]:

@@ -1,9 +1,10 @@
-"""What the CSV files of the study hold, ready for tables: the test runs, differences seed by seed."""
+"""What the CSV files of the study hold, ready for tables and pages: test runs, differences seed by seed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from string import Template
 
 import numpy as np
 from scipy.stats import sem
@@ -25,6 +26,7 @@ TITLES = {
     samples.NOISY: "Noisy labels, two classes",
 }
 Documents = dict[tuple[str, str], list[Record]]  # by table and sample
+Difference = tuple[float, float]  # mean and standard error
 
 
 class Results:
@@ -40,6 +42,11 @@ class Results:
         self.tried = len({r["seed"] for r in records if r["stage"] == "validation"})  # seeds to tune with
         self.nodes = sorted({r["nodes"] for r in self.tests}, reverse=True)
         self.methods = [m for m in methods if any(r["method"] == m for r in self.tests)]
+
+    @property
+    def title(self) -> str:
+        """Of the sample, in few words."""
+        return TITLES[self.sample].split(",")[0]
 
     @property
     def label(self) -> str:
@@ -59,7 +66,7 @@ class Results:
             if (r["method"], r["nodes"]) == (method, nodes) and r[column or self.column] is not None
         }
 
-    def difference(self, method: str, nodes: int, ours: str = OURS) -> tuple[float, float] | None:
+    def difference(self, method: str, nodes: int, ours: str = OURS) -> Difference | None:
         """Ours minus the method's, seed by seed: mean and standard error."""
         a, b = self.values(ours, nodes), self.values(method, nodes)
         seeds = sorted(set(a) & set(b))
@@ -67,6 +74,11 @@ class Results:
             return None
         each = np.array([a[s] - b[s] for s in seeds])
         return float(each.mean()), float(sem(each))
+
+    def difference_at(self, method: str | None, part: str, ours: str = OURS) -> Difference | None:
+        """The same with this part of the nodes."""
+        nodes = self.parts().get(part)
+        return None if method is None or nodes is None else self.difference(method, nodes, ours)
 
 
 def parts_of(of: Sequence[Results]) -> list[str]:
@@ -85,6 +97,20 @@ def mean_error(values: dict[int, float], digits: int) -> str:
         return "–"
     mean = short(float(np.mean(list(values.values()))), digits)
     return mean if len(values) < 2 else f"{mean} ± {short(sem([*values.values()]), digits)}"
+
+
+def difference_cell(difference: Difference | None, mark: Callable[[float, float], str]) -> str:
+    """In units of 1e-4, with the mark that mean and error have on both sides."""
+    if difference is None:
+        return "–"
+    mean, error = difference
+    return f"{mark(mean, error)}{1e4 * mean:+.1f} ± {1e4 * error:.1f}{mark(mean, error)}"
+
+
+def filled(page: str, texts: dict[str, Sequence[str]]) -> str:
+    """A page from its template, lines for each name in it."""
+    text = Template((Path(__file__).parent / "pages" / page).read_text(encoding="utf-8"))
+    return text.substitute({name: "\n".join(lines) for name, lines in texts.items()}).rstrip() + "\n"
 
 
 def documents_in(folder: Path) -> Documents:
