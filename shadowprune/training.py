@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+from sklearn.utils.extmath import softmax
 
 from . import _core
 from ._defaults import WeightDecay
@@ -150,7 +152,7 @@ def train(
     """Train network and shadow in one run and take the dead nodes off on the way.
 
     With `settings.tries`, and `scores`, the training goes on from where the budget is reached with as many
-    orders of the nodes, if those whose gates have closed may leave the computation. That of least loss stays,
+    orders of the nodes, if those whose gates have closed may leave the computation. The best of them stays,
     soon after the hard finish.
 
     Parameters
@@ -205,12 +207,10 @@ def train(
             runs = _going(runs, epoch, order)
             run = runs[0]
             if score and len(runs) == 1 and not run.first_stage:
-                current = run.network()
-                seen = run.quantiser.fixed(current) if run.quantiser else current
-                run.history.validation_score.append(score(seen, run.support[0]))
+                run.history.validation_score.append(score(run.in_use(), run.support[0]))
                 waited += 1
                 if run.history.validation_score[-1] > best[0]:
-                    best, waited = (run.history.validation_score[-1], current), 0
+                    best, waited = (run.history.validation_score[-1], run.network()), 0
             if progress:
                 progress(run.history)
             if settings.patience is not None and waited >= settings.patience:
@@ -264,8 +264,14 @@ def apart(layer: NDArray[np.int32], rng: np.random.Generator) -> NDArray[np.floa
 
 
 def _best(runs: list[_Run]) -> _Run:
-    """That of least loss in its last epoch."""
-    return min(runs, key=lambda run: run.history.loss[-1])
+    """That of least loss in its last epoch; of several classes the most discriminating of the better half.
+
+    The loss counts classes as often as they come, and likes one that tells the common ones apart better.
+    """
+    runs = sorted(runs, key=lambda run: run.history.loss[-1])
+    if runs[0].settings.loss != "categorical_crossentropy":
+        return runs[0]
+    return max(runs[: math.ceil(len(runs) / 2)], key=_Run.area)
 
 
 class _Run:
@@ -334,6 +340,24 @@ class _Run:
         network = self.layout.copy()
         network.params[:] = self.trainer.get_state()[0]
         return network
+
+    def in_use(self) -> Network | FixedNetwork:
+        """The network as it would compute now; after the hard finish."""
+        return self.quantiser.fixed(self.network()) if self.quantiser else self.network()
+
+    def area(self) -> float:
+        """Under the ROC curve of each class against the others, their mean, of the rows trained on."""
+        shares = softmax(self.in_use().forward(self.x).astype(np.float64))
+        self.left = None
+        truth, weight = self.target, self.weight
+        if weight is not None and weight.min() < 0:
+            weight = None  # an area under a curve with negative steps is no score
+        if weight is not None:
+            shares, truth, weight = (of[weight > 0] for of in (shares, truth, weight))
+        both = truth.min(axis=0) < truth.max(axis=0)  # a class may have had zero weights only
+        if not both.any():
+            return 0.0
+        return float(roc_auc_score(truth[:, both], shares[:, both], sample_weight=weight))
 
     def epoch(self, epoch: int, order: NDArray[np.int32]) -> None:
         """One pass over the rows, in two pieces where the hard finish falls inside it."""

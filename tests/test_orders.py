@@ -103,6 +103,47 @@ def test_the_order_of_least_loss_is_gone_on_with(rows, seen):
     assert clf.n_nodes_ == sum(mask.sum() for mask in clf.support_[1:]) == 5
 
 
+@pytest.mark.parametrize("weights", ["none", "positive", "zero", "two classes", "one class", "negative"])
+@pytest.mark.parametrize("precision", [None, "auto:6"])
+def test_of_several_classes_the_most_discriminating_of_the_better_half(weights, precision, monkeypatch):
+    """By the mean area of each class against the others, of rows that have some weight."""
+    X, y = make_classification(600, 8, n_informative=5, n_classes=4, random_state=1)
+    rng, weight = np.random.default_rng(0), None
+    if weights != "none":
+        weight = rng.exponential(size=len(y)).astype(np.float32)
+        weight[::5] *= {"zero": 0, "negative": -1}.get(weights, 1)
+        weight[(y > 1) & (weights == "two classes") | (y > 0) & (weights == "one class")] = 0
+    best, kept = training._best, []
+
+    def chosen(runs):
+        losses = [run.history.loss[-1] for run in runs]
+        better, areas = sorted(range(8), key=losses.__getitem__)[:4], []
+        rows = np.ones(len(y), bool) if weight is None or weights == "negative" else weight > 0
+        classes = np.unique(y[rows])
+        for run in runs:
+            net = run.quantiser.fixed(run.network()) if precision else run.network()
+            z = net.forward(run.all[:, run.support[0]])
+            p = np.exp(np.float64(z)) / np.exp(np.float64(z)).sum(1, keepdims=True)
+            of_rows = None if weight is None or weights == "negative" else weight[rows]
+            areas.append(np.mean([
+                roc_auc_score(y[rows] == c, p[rows, c], sample_weight=of_rows)
+                for c in (classes if len(classes) > 1 else ())
+            ] or [0.0]))  # fmt: skip
+        kept.append((better, areas, runs.index(best(runs)), int(np.argmin(losses))))
+        return best(runs)
+
+    monkeypatch.setattr(training, "_best", chosen)
+    clf = sp.ShadowClassifier(
+        (16, 16), n_nodes=5, n_inputs=6, max_iter=20, precision=precision, random_state=0
+    )
+    assert clf.fit(X, y, sample_weight=weight).n_nodes_ == 5
+    ((better, areas, mine, least),) = kept
+    assert mine in better
+    assert areas[mine] == pytest.approx(max(areas[i] for i in better), abs=1e-12)
+    if (weights, precision) == ("positive", None):
+        assert mine != least
+
+
 def test_a_new_order_moves_hidden_scores_only(rows, monkeypatch):
     """By 1.2 normal deviates; weights and moments are those of the run it comes from, which stays."""
     made = []
