@@ -77,6 +77,11 @@ def check_name(argument: str, name: object, reserved: str, language: str) -> Non
         raise ValueError(f"{argument} must not be reserved in {language}; got {name!r}")
 
 
+def score_weights(weight: NDArray[Any] | None) -> NDArray[Any] | None:
+    """Weights for a score: none if any is negative; an area under a curve with negative steps is no score."""
+    return None if weight is None or weight.min() < 0 else weight
+
+
 def check_weights(sample_weight: ArrayLike | None, n: int) -> NDArray[np.float64] | None:
     """Weights of `n` rows as float64 (n,), one for each, with a positive sum; None if there are none."""
     if sample_weight is None:

@@ -13,6 +13,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
 from . import _core
+from ._checks import score_weights
 from ._estimator import ShadowEstimator
 from ._parameters import ATTRIBUTES, PARAMETERS
 from .network import Network
@@ -61,8 +62,7 @@ class ShadowClassifier(ClassifierMixin, ShadowEstimator):  # type: ignore[misc]
         return "binary_crossentropy" if len(self.classes_) == 2 else "categorical_crossentropy"
 
     def _validation_score(self, z: NDArray[Any], target: F32, weight: NDArray[Any] | None) -> float:
-        if weight is not None and weight.min() < 0:
-            weight = None  # an area under a curve with negative steps is no score
+        weight = score_weights(weight)
         if len(self.classes_) == 2:
             return float(roc_auc_score(target[:, 0], z[:, 0], sample_weight=weight))
         return float(np.average(z.argmax(1) == target.argmax(1), weights=weight))

@@ -15,6 +15,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.utils.extmath import softmax
 
 from . import _core
+from ._checks import score_weights
 from ._defaults import WeightDecay
 from .fixedpoint import FixedNetwork
 from .network import Network
@@ -207,10 +208,11 @@ def train(
             runs = _going(runs, epoch, order)
             run = runs[0]
             if score and len(runs) == 1 and not run.first_stage:
-                run.history.validation_score.append(score(run.in_use(), run.support[0]))
+                current = run.network()
+                run.history.validation_score.append(score(run.in_use(current), run.support[0]))
                 waited += 1
                 if run.history.validation_score[-1] > best[0]:
-                    best, waited = (run.history.validation_score[-1], run.network()), 0
+                    best, waited = (run.history.validation_score[-1], current), 0
             if progress:
                 progress(run.history)
             if settings.patience is not None and waited >= settings.patience:
@@ -341,17 +343,15 @@ class _Run:
         network.params[:] = self.trainer.get_state()[0]
         return network
 
-    def in_use(self) -> Network | FixedNetwork:
-        """The network as it would compute now; after the hard finish."""
-        return self.quantiser.fixed(self.network()) if self.quantiser else self.network()
+    def in_use(self, network: Network) -> Network | FixedNetwork:
+        """Its network as it computes after the hard finish, on grids or not."""
+        return self.quantiser.fixed(network) if self.quantiser else network
 
     def area(self) -> float:
         """Under the ROC curve of each class against the others, their mean, of the rows trained on."""
-        shares = softmax(self.in_use().forward(self.x).astype(np.float64))
+        shares = softmax(self.in_use(self.network()).forward(self.x).astype(np.float64))
         self.left = None
-        truth, weight = self.target, self.weight
-        if weight is not None and weight.min() < 0:
-            weight = None  # an area under a curve with negative steps is no score
+        truth, weight = self.target, score_weights(self.weight)
         if weight is not None:
             shares, truth, weight = (of[weight > 0] for of in (shares, truth, weight))
         both = truth.min(axis=0) < truth.max(axis=0)  # a class may have had zero weights only
