@@ -31,6 +31,7 @@ EPOCHS, STEPS = 30, 3000  # at least
 FEW, FEW_OF_MANY = 0.3, 0.6  # parts of the nodes below which epochs grow, of few and of many rows
 NARROW = 6  # nodes of a hidden layer up to which several orders of them are tried
 ORDERS, FROM = (8, 64, 32, 16, 8), (512, 8192, 16_384, 32_768)  # so many; the next from so many rows on
+FROM_OF_CLASSES = (512, 32_768, 65_536, 131_072)  # of several
 
 
 def usual_batch_size(n_rows: int) -> int:
@@ -62,18 +63,22 @@ def usual_epochs(n_rows: int, batch_size: int, kept: float = 1.0, per_target: fl
     return max(round(EPOCHS * longer), math.ceil(STEPS / math.ceil(n_rows / batch_size)))
 
 
-def usual_orders(n_rows: int) -> int:
-    """Orders of few nodes to try: 8, and up to 64 where rows are few, but enough to tell which is better."""
-    return ORDERS[bisect_right(FROM, n_rows)]
+def usual_orders(n_rows: int, loss: str) -> int:
+    """Orders of few nodes to try: 8, and up to 64 where rows are few, but enough to tell which is better.
+
+    Several classes gain more by them, and have as many with four times the rows.
+    """
+    limits = FROM_OF_CLASSES if loss == "categorical_crossentropy" else FROM
+    return ORDERS[bisect_right(limits, n_rows)]
 
 
-def usual_tries(widths: Sequence[Any], final: Sequence[Any], n_rows: int) -> int:
+def usual_tries(widths: Sequence[Any], final: Sequence[Any], n_rows: int, loss: str) -> int:
     """Orders of the nodes to try, from the widths before and after the pruning.
 
     Where few nodes are left in the average hidden layer, one more or less in a layer decides.
     """
     nodes, kept = sum(widths[1:-1]), round(float(sum(final[1:-1])), 6)  # the sum of parts of layers
-    return usual_orders(n_rows) if kept < nodes and kept <= NARROW * (len(widths) - 2) else 1
+    return usual_orders(n_rows, loss) if kept < nodes and kept <= NARROW * (len(widths) - 2) else 1
 
 
 def usual_score_rate(n_rows: int, loss: str) -> float:

@@ -418,7 +418,7 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
             epochs = usual_epochs(n_rows, batch, kept, weights_per_target(network.widths, n_rows))
         tries = 1
         if shadow is not None and shadow.may_shrink:
-            tries = usual_tries(network.widths, final, n_rows)
+            tries = usual_tries(network.widths, final, n_rows, loss)
         usual = usual_weight_decay(network.widths, n_rows, loss)
         if warm:  # not measured there, and what an earlier pruning left has fewer weights
             usual = dataclasses.replace(usual, fade=1.0)

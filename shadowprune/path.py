@@ -167,7 +167,7 @@ class ShadowPath(BaseEstimator):  # type: ignore[misc]
                 return settings.epochs
             return usual_epochs(rows.n, batch, kept, weights_per_target(network.widths, rows.n))
 
-        stages = stages_of(n, smallest, epochs, usual_orders(rows.n))
+        stages = stages_of(n, smallest, epochs, usual_orders(rows.n, settings.loss))
         with one._progress(count_epochs(stages), type(self).__name__) as tick:
             self.family_, self.history_ = train_nested(
                 network, stages, rows.x, rows.target, rows.weight, settings, rows.streams[3],

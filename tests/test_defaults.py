@@ -258,7 +258,11 @@ def test_batches_are_powers_of_two():
 
 def test_few_rows_try_more_orders_of_few_nodes():
     rows = (1, 511, 512, 8191, 8192, 16_383, 16_384, 32_767, 32_768, 97_687)
-    assert [_defaults.usual_orders(n) for n in rows] == [8, 8, 64, 64, 32, 32, 16, 16, 8, 8]
+    orders = [8, 8, 64, 64, 32, 32, 16, 16, 8, 8]
+    for loss in ("binary_crossentropy", "squared_error"):
+        assert [_defaults.usual_orders(n, loss) for n in rows] == orders
+    rows = (1, 511, 512, 32_767, 32_768, 65_535, 65_536, 131_071, 131_072, 400_000)
+    assert [_defaults.usual_orders(n, "categorical_crossentropy") for n in rows] == orders
 
 
 @pytest.mark.parametrize(("n_rows", "orders"), [(8191, 64), (8192, 32)])

@@ -58,7 +58,7 @@ def seen(monkeypatch):
     ],
 )  # fmt: skip
 def test_orders_are_tried_where_six_nodes_of_a_layer_or_fewer_are_left(widths, final, several):
-    assert _defaults.usual_tries(widths, final, 1000) == (8 if several else 1)
+    assert _defaults.usual_tries(widths, final, 1000, "") == (8 if several else 1)
 
 
 def test_layers_cut_alike_add_up_to_the_count():
@@ -67,7 +67,7 @@ def test_layers_cut_alike_add_up_to_the_count():
         net = sp.Network([4, *hidden, 1])
         final = sp.ShadowNetwork(net, n_nodes).open_widths(1.0)
         assert sum(final[1:-1]) > n_nodes
-        assert _defaults.usual_tries(net.widths, final, 1000) == 8
+        assert _defaults.usual_tries(net.widths, final, 1000, "") == 8
 
 
 def test_from_where_the_budget_is_reached_until_after_the_hard_finish():

@@ -59,7 +59,7 @@ def settings_table() -> list[str]:
         epochs = [usual_epochs(n, batch, kept, weights_per_target(whole, n)) for kept in (1, PART)]
         rows.append([
             f"{n:,}", str(batch), " → ".join(f"{rate:.2g}" for rate in rates), " → ".join(map(str, epochs)),
-            f"{decay(whole):.2g} → {last:.2g}", str(usual_tries(whole, few, n)),
+            f"{decay(whole):.2g} → {last:.2g}", str(usual_tries(whole, few, n, loss)),
             f"{usual_score_rate(n, loss):g}",
         ])  # fmt: skip
     heads = [
