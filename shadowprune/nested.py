@@ -14,8 +14,8 @@ in levels, one after the other (csrc/path.c has the equations):
 
 So few nodes are not chosen in a network of many, and counts share their weights with those close to them. The
 smaller a level, the less it costs. The last one, if it is small, begins from several orders as a single run
-does, soon goes on with the one whose smallest network has the least loss, and trains for as long as that run.
-At last its smallest network trains on with weights of its own, at a low learning rate.
+does, soon goes on with the one whose smallest network is the best (`_orders.best`), and trains for as long as
+that run. At last its smallest network trains on with weights of its own, at a low learning rate.
 
 The first level learns from the labels, all below three tenths from these, seven from what the whole
 network says in the end. While gates are soft, the later passes of a step learn half from the first.
@@ -35,9 +35,10 @@ from numpy.typing import NDArray
 from . import _core
 from ._defaults import WeightDecay
 from ._levels import Stage, count_epochs, epochs_below
+from ._orders import apart, area_under_curves, best
 from .network import Network
 from .shadow import Group, ShadowNetwork
-from .training import F32, History, Rows, Settings, apart, in_turn, new_trainer, run_steps, shuffled
+from .training import F32, History, Rows, Settings, in_turn, new_trainer, run_steps, shuffled
 
 Order = NDArray[np.int32]
 
@@ -214,7 +215,12 @@ def train_nested(
                 rivals += [above.below(scores) for _ in range(1, levels[-1].stages[0].tries)]
             train([one for one in levels[1:] + rivals if one.step < one.n_steps], *next(below))
             if rivals and epoch + 1 == stages[-1].chosen:
-                levels[-1] = min([levels[-1], *rivals], key=lambda one: one.loss(x, taught, weight))
+                levels[-1] = best(
+                    [levels[-1], *rivals],
+                    settings.loss,
+                    loss=lambda one: one.loss(x, taught, weight),
+                    area=lambda one: area_under_curves(one.outputs(x), target, weight),
+                )
                 rivals.clear()
     except KeyboardInterrupt:
         journal.interrupted()
@@ -465,10 +471,13 @@ class _Level:
         self.nodes = self.nodes[hidden]
         return hidden
 
+    def outputs(self, x: F32) -> F32:
+        """Of its smallest network."""
+        return self.band().at(self.smallest).forward(x, keep=False)
+
     def loss(self, x: F32, target: F32, weight: F32 | None) -> float:
-        """Loss of its smallest network."""
-        z = self.band().at(self.smallest).forward(x, keep=False)
-        return _core.loss(self.settings.loss, z, target, weight)[0]
+        """Of its smallest network."""
+        return _core.loss(self.settings.loss, self.outputs(x), target, weight)[0]
 
     def band(self) -> Band:
         """The networks as they stand."""

@@ -11,12 +11,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
-from sklearn.utils.extmath import softmax
 
 from . import _core
-from ._checks import score_weights
 from ._defaults import WeightDecay
+from ._orders import apart, area_under_curves, best
 from .fixedpoint import FixedNetwork
 from .network import Network
 from .qat import Quantiser
@@ -26,7 +24,6 @@ F32 = NDArray[np.float32]
 Rows = tuple[F32, F32, F32 | None]  # x, target, weight
 
 WARMUP = 0.03  # part of the training over which the learning rate rises
-APART = 1.2  # normal deviates added to the scores of all orders but the first: more than most differ by
 CHOSEN = 0.65  # part of the training at which one of the orders is kept: while gates are soft, loss misleads
 
 
@@ -194,7 +191,7 @@ def train(
     """
     runs = [_Run(network, shadow, x, target, weight, settings, quantiser)]
     may_try = runs[0].shadow is not None and runs[0].shadow.may_shrink
-    best: tuple[float, Network | None] = (-math.inf, None)
+    saved: tuple[float, Network | None] = (-math.inf, None)
     waited = 0
     epoch = 0
     try:
@@ -203,7 +200,7 @@ def train(
             if scores and may_try and runs[0].soft and len(runs) == 1 < n_orders:
                 runs += [runs[0].reordered(scores) for _ in range(1, n_orders)]
             elif n_orders == 1 < len(runs):
-                runs = [_best(runs)]
+                runs = [best(runs, settings.loss, _Run.last_loss, _Run.area)]
             order = shuffled(len(x), rng)
             runs = _going(runs, epoch, order)
             run = runs[0]
@@ -211,8 +208,8 @@ def train(
                 current = run.network()
                 run.history.validation_score.append(score(run.in_use(current), run.support[0]))
                 waited += 1
-                if run.history.validation_score[-1] > best[0]:
-                    best, waited = (run.history.validation_score[-1], current), 0
+                if run.history.validation_score[-1] > saved[0]:
+                    saved, waited = (run.history.validation_score[-1], current), 0
             if progress:
                 progress(run.history)
             if settings.patience is not None and waited >= settings.patience:
@@ -231,7 +228,7 @@ def train(
     if quantiser is not None and run.quantiser is not None:
         quantiser.types = run.quantiser.types
     run.history.support = list(run.support)
-    return best[1] or run.network(), run.support, run.history
+    return saved[1] or run.network(), run.support, run.history
 
 
 def _n_orders(epoch: int, settings: Settings) -> int:
@@ -258,22 +255,6 @@ def _going(runs: list[_Run], epoch: int, order: NDArray[np.int32]) -> list[_Run]
         if len(runs) > 1:
             run.left = None
     return going
-
-
-def apart(layer: NDArray[np.int32], rng: np.random.Generator) -> NDArray[np.float64]:
-    """What gives nodes of these layers nearly any order, added to their scores; nothing for inputs."""
-    return APART * rng.standard_normal(len(layer)) * (layer > 0)
-
-
-def _best(runs: list[_Run]) -> _Run:
-    """That of least loss in its last epoch; of several classes the most discriminating of the better half.
-
-    The loss counts classes as often as they come, and likes one that tells the common ones apart better.
-    """
-    runs = sorted(runs, key=lambda run: run.history.loss[-1])
-    if runs[0].settings.loss != "categorical_crossentropy":
-        return runs[0]
-    return max(runs[: math.ceil(len(runs) / 2)], key=_Run.area)
 
 
 class _Run:
@@ -347,17 +328,15 @@ class _Run:
         """Its network as it computes after the hard finish, on grids or not."""
         return self.quantiser.fixed(network) if self.quantiser else network
 
+    def last_loss(self) -> float:
+        """Mean training loss of the last epoch."""
+        return self.history.loss[-1]
+
     def area(self) -> float:
-        """Under the ROC curve of each class against the others, their mean, of the rows trained on."""
-        shares = softmax(self.in_use(self.network()).forward(self.x).astype(np.float64))
+        """Under the ROC curves of its classes, of the rows trained on."""
+        z = self.in_use(self.network()).forward(self.x)
         self.left = None
-        truth, weight = self.target, score_weights(self.weight)
-        if weight is not None:
-            shares, truth, weight = (of[weight > 0] for of in (shares, truth, weight))
-        both = truth.min(axis=0) < truth.max(axis=0)  # a class may have had zero weights only
-        if not both.any():
-            return 0.0
-        return float(roc_auc_score(truth[:, both], shares[:, both], sample_weight=weight))
+        return area_under_curves(z, self.target, self.weight)
 
     def epoch(self, epoch: int, order: NDArray[np.int32]) -> None:
         """One pass over the rows, in two pieces where the hard finish falls inside it."""

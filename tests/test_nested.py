@@ -7,8 +7,9 @@ from operator import itemgetter
 
 import numpy as np
 import pytest
-from scipy.special import expit
+from scipy.special import expit, softmax
 from sklearn.datasets import make_classification
+from sklearn.metrics import roc_auc_score
 
 from shadowprune import ShadowClassifier, ShadowPath, _levels, nested, training
 
@@ -73,6 +74,38 @@ def test_the_last_level_goes_on_with_the_best_of_its_orders(rows, monkeypatch, e
     above = kept[-2]
     moved = above.below(np.random.default_rng(0)).group.scores - above.below().group.scores
     np.testing.assert_allclose(moved, 1.2 * np.random.default_rng(0).standard_normal(len(moved)))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_of_several_classes_the_most_discriminating_of_the_better_half(monkeypatch, weighted):
+    """By the area under the curves of its smallest network, on the labels."""
+    X, y = make_classification(600, 8, n_informative=5, n_classes=4, random_state=1)
+    weight = np.random.default_rng(0).exponential(size=len(y)) if weighted else None
+    outputs, best, seen, kept = nested._Level.outputs, nested.best, {}, []
+
+    def spy(self, x):
+        network = self.band().at(3)
+        seen[id(self)] = softmax(network.forward(x).astype(float), axis=1)
+        return outputs(self, x)
+
+    def chosen(levels, learnt, loss, area):
+        losses = [loss(one) for one in levels]
+        of_each = [roc_auc_score(y, seen[id(one)], multi_class="ovr", sample_weight=weight) for one in levels]
+        kept.append((best(levels, learnt, loss, area), levels, np.argsort(losses), of_each))
+        return kept[-1][0]
+
+    monkeypatch.setattr(_levels, "FEW", 1)
+    monkeypatch.setattr(nested._Level, "outputs", spy)
+    monkeypatch.setattr(nested, "best", chosen)
+    path = ShadowPath((16, 8), n_nodes_min=3, max_iter=12, random_state=0, validation_fraction=0)
+    path.fit(X, y, sample_weight=weight)
+    ((level, levels, by_loss, areas),) = kept
+    assert len(levels) == 32
+    better = by_loss[:16]
+    mine = levels.index(level)
+    assert mine in better
+    assert mine != better[0]
+    assert areas[mine] == pytest.approx(max(areas[i] for i in better), abs=1e-6)
 
 
 @pytest.mark.parametrize(("longer", "alpha", "epochs"), [(False, 0.1, 4), (True, "auto", 8)])

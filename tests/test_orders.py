@@ -31,19 +31,19 @@ def eight(monkeypatch):
 def seen(monkeypatch):
     """Every run of a training in the order in which they begin, and which was kept among which."""
     runs, kept = [], []
-    make, best = training._Run.reordered, training._best
+    make, best = training._Run.reordered, training.best
 
     def made(self, rng):
         runs.extend([self] * (not runs))
         runs.append(make(self, rng))
         return runs[-1]
 
-    def chosen(given):
-        kept.append((given, best(given)))
+    def chosen(given, *by):
+        kept.append((given, best(given, *by)))
         return kept[-1][1]
 
     monkeypatch.setattr(training._Run, "reordered", made)
-    monkeypatch.setattr(training, "_best", chosen)
+    monkeypatch.setattr(training, "best", chosen)
     return runs, kept
 
 
@@ -113,9 +113,9 @@ def test_of_several_classes_the_most_discriminating_of_the_better_half(weights, 
         weight = rng.exponential(size=len(y)).astype(np.float32)
         weight[::5] *= {"zero": 0, "negative": -1}.get(weights, 1)
         weight[(y > 1) & (weights == "two classes") | (y > 0) & (weights == "one class")] = 0
-    best, kept = training._best, []
+    best, kept = training.best, []
 
-    def chosen(runs):
+    def chosen(runs, *by):
         losses = [run.history.loss[-1] for run in runs]
         better, areas = sorted(range(8), key=losses.__getitem__)[:4], []
         rows = np.ones(len(y), bool) if weight is None or weights == "negative" else weight > 0
@@ -129,10 +129,10 @@ def test_of_several_classes_the_most_discriminating_of_the_better_half(weights, 
                 roc_auc_score(y[rows] == c, p[rows, c], sample_weight=of_rows)
                 for c in (classes if len(classes) > 1 else ())
             ] or [0.0]))  # fmt: skip
-        kept.append((better, areas, runs.index(best(runs)), int(np.argmin(losses))))
-        return best(runs)
+        kept.append((better, areas, runs.index(best(runs, *by)), int(np.argmin(losses))))
+        return runs[kept[-1][2]]
 
-    monkeypatch.setattr(training, "_best", chosen)
+    monkeypatch.setattr(training, "best", chosen)
     clf = sp.ShadowClassifier(
         (16, 16), n_nodes=5, n_inputs=6, max_iter=20, precision=precision, random_state=0
     )

@@ -1,0 +1,67 @@
+"""Several orders of few nodes: how another one is drawn, and which is the best."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+from sklearn.utils.extmath import softmax
+
+from ._checks import score_weights
+
+Rival = TypeVar("Rival")
+
+APART = 1.2  # normal deviates added to the scores of all orders but the first: more than most differ by
+
+
+def apart(layer: NDArray[np.int32], rng: np.random.Generator) -> NDArray[np.float64]:
+    """What gives nodes of these layers nearly any order, added to their scores; nothing for inputs."""
+    return APART * rng.standard_normal(len(layer)) * (layer > 0)
+
+
+def best(
+    rivals: Sequence[Rival], learnt: str, loss: Callable[[Rival], float], area: Callable[[Rival], float]
+) -> Rival:
+    """That of least loss; of several classes the most discriminating of the better half.
+
+    The loss counts classes as often as they come, and likes one that tells the common ones apart better.
+
+    Parameters
+    ----------
+    rivals : sequence
+        Trainings that differ in the order of their nodes.
+    learnt : str
+        The loss they learn by.
+    loss, area : callable
+        Of one of them: the less, and the more, the better.
+    """
+    by_loss = sorted(rivals, key=loss)
+    if learnt != "categorical_crossentropy":
+        return by_loss[0]
+    return max(by_loss[: math.ceil(len(by_loss) / 2)], key=area)
+
+
+def area_under_curves(z: NDArray[Any], target: NDArray[Any], weight: NDArray[Any] | None) -> float:
+    """Under the ROC curve of each class against the others, their mean.
+
+    Parameters
+    ----------
+    z : ndarray of shape (n, n_classes)
+        Outputs of a network, before the softmax.
+    target : ndarray of shape (n, n_classes)
+        One in the column of a row's class, else zero.
+    weight : ndarray of shape (n,), or None
+        Left out of it where any is negative.
+    """
+    shares = softmax(z.astype(np.float64))
+    weight = score_weights(weight)
+    if weight is not None:
+        shares, target, weight = (of[weight > 0] for of in (shares, target, weight))
+    both = target.min(axis=0) < target.max(axis=0)  # a class may have had zero weights only
+    if not both.any():
+        return 0.0
+    return float(roc_auc_score(target[:, both], shares[:, both], sample_weight=weight))
