@@ -37,9 +37,14 @@ def best(
     learnt : str
         The loss they learn by.
     loss, area : callable
-        Of one of them: the less, and the more, the better.
+        Of one of them: the less, and the more, the better. A loss that is not finite comes last.
     """
-    by_loss = sorted(rivals, key=loss)
+
+    def finite(one: Rival) -> float:
+        value = loss(one)
+        return value if math.isfinite(value) else math.inf
+
+    by_loss = sorted(rivals, key=finite)
     if learnt != "categorical_crossentropy":
         return by_loss[0]
     return max(by_loss[: math.ceil(len(by_loss) / 2)], key=area)
@@ -55,12 +60,13 @@ def area_under_curves(z: NDArray[Any], target: NDArray[Any], weight: NDArray[Any
     target : ndarray of shape (n, n_classes)
         One in the column of a row's class, else zero.
     weight : ndarray of shape (n,), or None
-        Left out of it where any is negative.
+        Rows of weight zero do not count; where any is negative, the others count alike.
     """
-    shares = softmax(z.astype(np.float64))
-    weight = score_weights(weight)
+    if not np.isfinite(z).all():
+        return -math.inf  # the last step before diverged
     if weight is not None:
-        shares, target, weight = (of[weight > 0] for of in (shares, target, weight))
+        z, target, weight = (of[weight != 0] for of in (z, target, weight))
+    shares, weight = softmax(z.astype(np.float64)), score_weights(weight)
     both = target.min(axis=0) < target.max(axis=0)  # a class may have had zero weights only
     if not both.any():
         return 0.0

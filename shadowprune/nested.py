@@ -189,16 +189,22 @@ def train_nested(
     rivals: list[_Level] = []  # other orders of the last level
 
     def train(active: list[_Level], rows: Rows, order: Order) -> None:
-        """One epoch of some levels, which take the rows in the same order; a rival that diverges goes."""
+        """One epoch of some levels, which take the rows in the same order.
+
+        Of several orders of the last one, those that diverge go.
+        """
         journal.begun += 1
         losses = []
         for one in active:
             try:
                 losses.append(one.epoch(rows, order, rng))
             except ValueError:
-                if one not in rivals:
+                if not rivals or one not in (levels[-1], *rivals):
                     raise
-                rivals.remove(one)
+                if one is levels[-1]:
+                    levels[-1] = rivals.pop(0)
+                else:
+                    rivals.remove(one)
         decay = float(np.mean([one.last[1] for one in active]))
         fewest = min(one.smallest_open() for one in active)
         journal.note(float(np.mean(losses)), active[0].last[0], decay, fewest)

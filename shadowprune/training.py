@@ -202,7 +202,7 @@ def train(
             elif n_orders == 1 < len(runs):
                 runs = [best(runs, settings.loss, _Run.last_loss, _Run.area)]
             order = shuffled(len(x), rng)
-            runs = _going(runs, epoch, order)
+            _train_all(runs, epoch, order)
             run = runs[0]
             if score and len(runs) == 1 and not run.first_stage:
                 current = run.network()
@@ -238,23 +238,21 @@ def _n_orders(epoch: int, settings: Settings) -> int:
     return settings.tries if round(RAMP * STAGE * n) <= epoch < chosen else 1
 
 
-def _going(runs: list[_Run], epoch: int, order: NDArray[np.int32]) -> list[_Run]:
-    """Those that an epoch leaves: one that diverges goes, unless it is the last.
+def _train_all(runs: list[_Run], epoch: int, order: NDArray[np.int32]) -> None:
+    """An epoch of each; one that diverges goes at once, unless it is the last.
 
     Of several only one at a time has rows without the inputs that left.
     """
-    going: list[_Run] = []
-    for run in runs:
+    several = len(runs) > 1
+    for run in tuple(runs):
         try:
             run.epoch(epoch, order)
         except ValueError:
-            if not going and run is runs[-1]:
+            if len(runs) == 1:
                 raise
-        else:
-            going.append(run)
-        if len(runs) > 1:
+            runs.remove(run)
+        if several:
             run.left = None
-    return going
 
 
 class _Run:

@@ -104,7 +104,6 @@ def test_of_several_classes_the_most_discriminating_of_the_better_half(monkeypat
     better = by_loss[:16]
     mine = levels.index(level)
     assert mine in better
-    assert mine != better[0]
     assert areas[mine] == pytest.approx(max(areas[i] for i in better), abs=1e-6)
 
 
@@ -208,7 +207,7 @@ def test_ctrl_c_while_the_smallest_trains_alone(rows, monkeypatch):
 
 
 def test_an_order_that_diverges_is_given_up(rows, monkeypatch):
-    """The second order in its second epoch; the others are compared. In other levels it ends the run."""
+    """The first or second in its second epoch; the others are compared. In other levels it ends the run."""
     monkeypatch.setattr(_levels, "FEW", 1)
     made, measured = [], []
     below, epoch, loss = nested._Level.below, nested._Level.epoch, nested._Level.loss
@@ -230,13 +229,15 @@ def test_an_order_that_diverges_is_given_up(rows, monkeypatch):
         monkeypatch.setattr(nested._Level, name, spy)
     path = ShadowPath((16, 8), n_nodes_min=3, max_iter=12, random_state=0)
     n_levels = len(_levels.stages_of(24, 3, lambda kept: 12, 32)) - 1
-    failing = n_levels  # the first of the rivals; before it come the levels, the last of them unmoved
-    path.fit(*rows)
-    assert len(made) == n_levels + 32 - 1
-    assert set(measured) == {made[n_levels - 1], *made[n_levels + 1 :]}
-    assert [path.at(n).n_nodes_ for n in (3, 11, 24)] == [3, 11, 24]
+    for failing in (n_levels, n_levels - 1):  # the first of the rivals; the last of the levels, unmoved
+        made.clear()
+        measured.clear()
+        path.fit(*rows)
+        assert len(made) == n_levels + 32 - 1
+        assert set(measured) == {*made[n_levels - 1 :]} - {made[failing]}
+        assert [path.at(n).n_nodes_ for n in (3, 11, 24)] == [3, 11, 24]
     made.clear()
-    failing = n_levels - 1
+    failing = n_levels - 2
     with pytest.raises(ValueError, match="diverged"):
         path.fit(*rows)
 

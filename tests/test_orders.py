@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import train_test_split
 
 import shadowprune as sp
-from shadowprune import _defaults, training
+from shadowprune import _defaults, _orders, training
 from shadowprune.qat import Quantiser
 from shadowprune.training import History, Settings
 
@@ -103,7 +103,40 @@ def test_the_order_of_least_loss_is_gone_on_with(rows, seen):
     assert clf.n_nodes_ == sum(mask.sum() for mask in clf.support_[1:]) == 5
 
 
-@pytest.mark.parametrize("weights", ["none", "positive", "zero", "two classes", "one class", "negative"])
+def test_the_best_has_the_least_loss_or_of_several_classes_the_largest_area_of_the_better_half():
+    """A loss or an area that is not finite comes last."""
+
+    def best(losses, areas, learnt="categorical_crossentropy"):
+        return _orders.best(range(len(losses)), learnt, losses.__getitem__, areas.__getitem__)
+
+    losses, areas = [0.4, 0.3, math.nan, 0.1, 0.2, math.inf], [0.99, 0.7, 0.99, 0.6, 0.8, 0.99]
+    assert best(losses, areas, "binary_crossentropy") == best(losses, areas, "squared_error") == 3
+    assert best(losses, areas) == 4
+    assert best(losses[:5], areas) == 4  # a half of five are three
+    assert best(losses, [-math.inf, -math.inf, 1, 0.6, -math.inf, 1]) == 3
+    assert best([math.nan, 0.5], [1, 0]) == 1
+    assert best([0.3, 0.3], [0.1, 0.2]) == 0  # the first of equals
+    assert best([0.5], [0.1]) == 0
+
+
+def test_area_is_the_mean_over_classes_of_rows_that_count():
+    """Not those of no weight; outputs that are not finite have the least there is."""
+    z = np.array([[3.0, 0, 0], [0, 1, 0], [0, 2, 0], [1, 0, 1], [9, 9, 0]], np.float32)
+    target = np.eye(3, dtype=np.float32)[[0, 1, 1, 2, 0]]
+    area = _orders.area_under_curves
+    p = np.exp(z) / np.exp(z).sum(1, keepdims=True)
+    curves = [roc_auc_score(target[:4, c], p[:4, c]) for c in range(3)]
+    assert area(z[:4], target[:4], None) == pytest.approx(np.mean(curves))
+    assert area(z, target, np.float32([1, 1, 1, 1, 0])) == area(z[:4], target[:4], None)
+    assert area(z, target, np.float32([1, -1, 1, 1, 0])) == area(z[:4], target[:4], None)
+    assert area(z, target, np.float32([1, 0, 0, 0, 1])) == 0
+    z[2, 1] = np.nan
+    assert area(z, target, None) == -math.inf
+
+
+@pytest.mark.parametrize(
+    "weights", ["none", "positive", "zero", "two classes", "one class", "negative", "negative and zero"]
+)
 @pytest.mark.parametrize("precision", [None, "auto:6"])
 def test_of_several_classes_the_most_discriminating_of_the_better_half(weights, precision, monkeypatch):
     """By the mean area of each class against the others, of rows that have some weight."""
@@ -111,37 +144,36 @@ def test_of_several_classes_the_most_discriminating_of_the_better_half(weights, 
     rng, weight = np.random.default_rng(0), None
     if weights != "none":
         weight = rng.exponential(size=len(y)).astype(np.float32)
-        weight[::5] *= {"zero": 0, "negative": -1}.get(weights, 1)
+        weight[::5] *= {"zero": 0, "negative": -1, "negative and zero": -1}.get(weights, 1)
+        weight[1::5] *= weights != "negative and zero"
         weight[(y > 1) & (weights == "two classes") | (y > 0) & (weights == "one class")] = 0
     best, kept = training.best, []
 
     def chosen(runs, *by):
         losses = [run.history.loss[-1] for run in runs]
         better, areas = sorted(range(8), key=losses.__getitem__)[:4], []
-        rows = np.ones(len(y), bool) if weight is None or weights == "negative" else weight > 0
+        rows = np.ones(len(y), bool) if weight is None else weight != 0
         classes = np.unique(y[rows])
         for run in runs:
             net = run.quantiser.fixed(run.network()) if precision else run.network()
             z = net.forward(run.all[:, run.support[0]])
             p = np.exp(np.float64(z)) / np.exp(np.float64(z)).sum(1, keepdims=True)
-            of_rows = None if weight is None or weights == "negative" else weight[rows]
+            of_rows = None if weight is None or weights.startswith("negative") else weight[rows]
             areas.append(np.mean([
                 roc_auc_score(y[rows] == c, p[rows, c], sample_weight=of_rows)
                 for c in (classes if len(classes) > 1 else ())
             ] or [0.0]))  # fmt: skip
-        kept.append((better, areas, runs.index(best(runs, *by)), int(np.argmin(losses))))
-        return runs[kept[-1][2]]
+        kept.append((better, areas, runs.index(best(runs, *by))))
+        return runs[kept[-1][-1]]
 
     monkeypatch.setattr(training, "best", chosen)
     clf = sp.ShadowClassifier(
         (16, 16), n_nodes=5, n_inputs=6, max_iter=20, precision=precision, random_state=0
     )
     assert clf.fit(X, y, sample_weight=weight).n_nodes_ == 5
-    ((better, areas, mine, least),) = kept
+    ((better, areas, mine),) = kept
     assert mine in better
     assert areas[mine] == pytest.approx(max(areas[i] for i in better), abs=1e-12)
-    if (weights, precision) == ("positive", None):
-        assert mine != least
 
 
 def test_a_new_order_moves_hidden_scores_only(rows, monkeypatch):
@@ -349,14 +381,17 @@ def test_early_stopping_begins_with_the_last_order(rows):
     assert len(clf.history_.loss) == 20
 
 
-def test_interrupted_among_several_orders(rows, monkeypatch):
-    """The count is kept, and the first order."""
+@pytest.mark.parametrize("diverged", [False, True])
+def test_interrupted_among_several_orders(rows, monkeypatch, diverged):
+    """The count is kept, and the first order, or the next if that one has diverged."""
     epoch, done = training._Run.epoch, []
 
     def interrupted(self, number, order):
         done.append(self)
-        if len(done) == 6 + 8 * 3 + 2:
+        if len(done) == 6 + 8 * 3 + 3:
             raise KeyboardInterrupt
+        if len(done) == 6 + 8 * 3 + 1 and diverged:
+            raise ValueError("the training diverged")
         return epoch(self, number, order)
 
     monkeypatch.setattr(training._Run, "epoch", interrupted)
@@ -364,7 +399,7 @@ def test_interrupted_among_several_orders(rows, monkeypatch):
     with pytest.warns(RuntimeWarning, match="interrupted in epoch 10 of 20"):
         clf.fit(*rows)
     assert clf.n_nodes_ == 5
-    assert clf.history_ is done[0].history
+    assert clf.history_ is done[7 if diverged else 0].history
     assert np.isfinite(clf.decision_function(rows[0])).all()
 
 
