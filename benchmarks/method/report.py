@@ -214,8 +214,7 @@ ABOUT = {
     "jets of the package are a copy in fewer digits, and of `generate(b, 150_000, seed=2)`: 195,032 to train "
     "on and 104,968 to test on, as the files split them, 30 epochs. Fewer methods.",
     "flavour": "40-64-32-32-5 on jets of the package: light, charm, one b, two b's, Higgs; at most 7,650 "
-    "training jets "
-    "of a class.",
+    "jets of a class, in training and in test.",
     "digits": "64-64-64-10, scikit-learn's digits; five stratified splits 3 : 1, one for each seed.",
     "breast cancer": "30-64-64-1, scikit-learn's; five stratified splits 3 : 1, one for each seed.",
 }
