@@ -22,7 +22,7 @@ PARAMETERS = """hidden_layer_sizes : int or sequence of int, default=(64, 64, 64
         Hidden nodes to keep: an int is the exact number, a float the fraction (rounded down) of the
         nodes in the covered layers. None trains without shadow.
         Where six nodes or fewer are left in the average hidden layer, eight orders of them are tried, which
-        takes two to three times as long; from 512 rows on sixty-four, which takes up to twenty times as long,
+        takes two to three times as long; from 512 rows on sixty-four, which takes up to thirty times as long,
         and half as many from each of 8,192, 16,384 and 32,768 rows on, of several classes from each of
         32,768, 65,536 and 131,072. The one of least loss is kept; of several classes, of the half of them
         with the least loss, that with the largest area under its ROC curves (the mean of each class against
