@@ -26,8 +26,9 @@ PARAMETERS = """hidden_layer_sizes : int or sequence of int, default=(64, 64, 64
         and half as many from each of 8,192, 16,384 and 32,768 rows on, of several classes from each of
         32,768, 65,536 and 131,072. The one of least loss is kept; of several classes, of the half of them
         with the least loss, that with the largest area under its ROC curves (the mean of each class against
-        the others; weighted, unless a weight is negative). See `ShadowNetwork`. So it is for counts in `budget` and in `prune`. Of 512 to 16,383
-        rows, but not of several classes, scores then move half as fast.
+        the others; weighted, unless a weight is negative). See `ShadowNetwork`. So it is for counts in
+        `budget` and in `prune`. Of 512 to 16,383 rows, but not of several classes, scores then move half as
+        fast.
     n_inputs : int, float or None, default=None
         Input features to keep, in the same way. None keeps all.
     prune_layers : sequence of int, optional
