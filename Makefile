@@ -17,7 +17,7 @@ help:
 	@echo 'make quick     the same in little time and with little statistics, into OUT (figure1/)'
 	@echo 'make test      every test and the notebooks'
 	@echo 'make counts    train for every node count and as many cost budgets with 20 seeds: minutes'
-	@echo 'make studies   which inputs, trained networks, ways to choose: the tables of docs/studies.md (an hour)'
+	@echo 'make studies   which inputs, trained networks, ways to choose: the tables of docs/studies.md (minutes)'
 	@echo 'make method    pruning methods at equal node counts: docs/method.md, docs/defaults.md (hours; goes on where it stopped)'
 	@echo 'make firmware  60 compiled hls4ml projects against the integer forward pass, and what few bits cost (half an hour)'
 	@echo 'make verify    every engine against the integer forward pass, on 8,000 jets (minutes)'
