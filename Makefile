@@ -19,7 +19,7 @@ help:
 	@echo 'make counts    train for every node count and as many cost budgets with 20 seeds: minutes'
 	@echo 'make studies   which inputs, trained networks, ways to choose: the tables of docs/studies.md (minutes)'
 	@echo 'make method    pruning methods at equal node counts: docs/method.md, docs/defaults.md (hours; goes on where it stopped)'
-	@echo 'make firmware  60 compiled hls4ml projects against the integer forward pass, and what few bits cost (half an hour)'
+	@echo 'make firmware  60 compiled hls4ml projects against the integer forward pass, and what few bits cost (ten minutes)'
 	@echo 'make verify    every engine against the integer forward pass, on 8,000 jets (minutes)'
 	@echo 'make lint      ruff, clang-format, mypy, codespell, nbstripout'
 	@echo 'make format    what of lint can be done by the tools themselves'

@@ -9,7 +9,7 @@ numbers of bits, then, for one seed,
 * and counts the jets of the test sample whose logits differ from `FixedNetwork.forward`.
 
 Two tables: ``fixed_point_trained.csv``, background rejection at 50 % efficiency with and without,
-per seed, and ``fixed_point_bits.csv``, one line per project. About half an hour; needs hls4ml and g++.
+per seed, and ``fixed_point_bits.csv``, one line per project. About ten minutes; needs hls4ml and g++.
 """
 
 from __future__ import annotations
