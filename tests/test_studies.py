@@ -1,5 +1,7 @@
 """The parts of the studies in benchmarks/ that can be wrong without anybody noticing."""
 
+import csv
+import re
 import sys
 from pathlib import Path
 
@@ -99,3 +101,33 @@ def test_tables_and_figure(tmp_path):
     assert (tmp_path / "variants.png").read_bytes()[:4] == b"\x89PNG"
     tables.write_csv(tmp_path / "new" / "a.csv", ["nodes", "auc"], [{"nodes": 3, "auc": 0.5}])
     assert (tmp_path / "new" / "a.csv").read_text().split() == ["nodes,auc", "3,0.5"]
+
+
+@pytest.mark.parametrize(
+    ("study", "name", "heading"),
+    [
+        (inputs, "inputs", "Which inputs to keep"),
+        (warm_start, "warm_start", "Pruning a network that PyTorch trained"),
+        (variants, "variants", "Three ways to choose nodes"),
+    ],
+)
+def test_the_page_has_the_numbers_of_the_csv_file(study, name, heading):
+    docs = Path(__file__).parent.parent / "docs"
+    with open(docs / f"{name}.csv", newline="", encoding="utf-8") as stream:
+        records = [
+            {
+                key: float(value) if re.fullmatch(r"\d+(\.\d+)?(e-\d+)?", value) else value
+                for key, value in row.items()
+            }
+            for row in csv.DictReader(stream)
+        ]
+
+    def numbers(lines):
+        found = re.findall(r"-?[\d.]+ ± [\d.]+", "\n".join(lines))
+        return [re.sub(r"\b0\.(?=\d{5})", ".", one) for one in found]
+
+    section = (
+        (docs / "studies.md").read_text(encoding="utf-8").partition(f"## {heading}")[2].partition("\n## ")[0]
+    )
+    page = numbers(line for line in section.splitlines() if line.startswith("|"))
+    assert page == numbers(study.table(records))
