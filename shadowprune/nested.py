@@ -199,12 +199,12 @@ def train_nested(
             try:
                 losses.append(one.epoch(rows, order, rng))
             except ValueError:
-                if not rivals or one not in (levels[-1], *rivals):
-                    raise
-                if one is levels[-1]:
+                if one in rivals:
+                    rivals.remove(one)
+                elif one is levels[-1] and rivals:
                     levels[-1] = rivals.pop(0)
                 else:
-                    rivals.remove(one)
+                    raise
         decay = float(np.mean([one.last[1] for one in active]))
         fewest = min(one.smallest_open() for one in active)
         journal.note(float(np.mean(losses)), active[0].last[0], decay, fewest)
