@@ -12,8 +12,8 @@ from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
 from shadowprune import ShadowClassifier, ShadowPath, _levels
+from shadowprune._family import Band
 from shadowprune.metrics import background_rejection
-from shadowprune.nested import Band
 
 
 @pytest.fixture(scope="module")
