@@ -7,17 +7,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-FIRST = 0.75  # part of all nodes where the second level begins
+FIRST = 0.72  # part of all nodes where the second level begins
 STEP = 0.55  # part of its nodes where the level below another begins; the last two fall by equal factors
 WHOLE = 0.8  # part of the epochs for the whole network
-LENGTH_SECOND = 0.7  # part of its own for the second level, of 75 to 41 % of the nodes
-LENGTH = 0.5  # the same for each level below it
+LENGTH_SECOND = 0.7  # part of its own for the second level, of 72 to 40 % of the nodes
+LENGTH = 0.45  # the same for each level below it
 FEW = 0.2  # part of all nodes up to which a level has few: it costs little
 LENGTH_FEW = 0.55  # the same for it, and more as its epochs grow over those of all nodes; a last one has all
-TRIES = 0.5  # part of a single run's orders that a last level of few begins from, more as its epochs grow
-SOFT = 2 / 15  # soft epochs of the whole network; of the last level as part of those of a single run
-SOFT_BELOW = 1 / 15  # soft epochs of each other level, as part of its own
-TRIAL = 0.15  # part of the epochs of a single run from where the order is fixed until one is chosen
+SOFT = 2 / 15  # part of the epochs of the whole network in which gates are soft
+SOFT_BELOW = 1 / 15  # the same for each level below, of its own epochs
+SOFT_LAST = 1 / 10  # the same for the last, of those of a single run
+HALVING = 1 / 15  # part of the epochs of a single run after which the worse half of the orders goes
 ALONE = 1 / 3  # the same for the smallest network with weights of its own, below a last level of few nodes
 
 
@@ -31,13 +31,17 @@ class Stage:
     epochs: int
     soft: float  # with soft gates
     tries: int = 1  # orders it begins from
-    chosen: int = 0  # what its weights have seen when one of them is chosen
+    halving: int = 0  # epochs after which the worse half of them goes, and after as many again of the others
     alone: int = 0  # at last, of its smallest network with weights of its own
 
     @property
     def next_begin(self) -> int:
         """What the weights of the next level have seen."""
         return self.begin + max(1, math.ceil(self.soft - 1e-9))
+
+    def is_halved(self, seen: int) -> bool:
+        """Whether the worse half of several orders goes once the weights have seen so many epochs."""
+        return seen > self.next_begin and (seen - self.next_begin) % self.halving == 0
 
 
 def _counts(n: int, smallest: int) -> list[int]:
@@ -73,12 +77,13 @@ def stages_of(n: int, smallest: int, epochs: Callable[[float], int], orders: int
     if stages:
         few, single = last.top <= FEW * n, epochs(smallest / n)
         length = single if few else last.epochs
-        last = replace(last, epochs=length, soft=min(SOFT * single, length / 2))
+        last = replace(last, epochs=length, soft=min(SOFT_LAST * single, length / 2))
         if few:
-            chosen = min(last.next_begin + max(1, round(TRIAL * single)), last.begin + last.epochs)
-            tries = max(1, round(TRIES * orders * single / whole))
+            hard = last.begin + last.epochs - last.next_begin
+            tries = min(max(1, round(orders * single / whole)), 2**hard)
+            halving = max(1, min(round(HALVING * single), hard // max(1, math.ceil(math.log2(tries)))))
             alone = max(1, round(ALONE * single))
-            last = replace(last, tries=tries, chosen=chosen, alone=alone)
+            last = replace(last, tries=tries, halving=halving, alone=alone)
     return [*stages, last]
 
 

@@ -39,15 +39,25 @@ def best(
     loss, area : callable
         Of one of them: the less, and the more, the better. A loss that is not finite comes last.
     """
+    half = _better_half(rivals, loss)
+    return max(half, key=area) if learnt == "categorical_crossentropy" else half[0]
+
+
+def fewer(
+    rivals: Sequence[Rival], learnt: str, loss: Callable[[Rival], float], area: Callable[[Rival], float]
+) -> list[Rival]:
+    """The half of less loss, and of up to four the best; parameters are those of `best`."""
+    return _better_half(rivals, loss) if len(rivals) > 4 else [best(rivals, learnt, loss, area)]
+
+
+def _better_half(rivals: Sequence[Rival], loss: Callable[[Rival], float]) -> list[Rival]:
+    """Those of less loss, the least first."""
 
     def finite(one: Rival) -> float:
         value = loss(one)
         return value if math.isfinite(value) else math.inf
 
-    by_loss = sorted(rivals, key=finite)
-    if learnt != "categorical_crossentropy":
-        return by_loss[0]
-    return max(by_loss[: math.ceil(len(by_loss) / 2)], key=area)
+    return sorted(rivals, key=finite)[: math.ceil(len(rivals) / 2)]
 
 
 def area_under_curves(z: NDArray[Any], target: NDArray[Any], weight: NDArray[Any] | None) -> float:

@@ -7,15 +7,15 @@ in levels, one after the other (csrc/path.c has the equations):
    smallest budget there is, and every other step under one drawn above it, log-uniformly. In the first level,
    which is the whole network, the smallest budget falls by the same factor in every step, so that the order
    of the nodes can settle at every size; in the others it is the smallest from the start, and the drawn
-   budget takes the place of all nodes.
+   budget takes the place of all nodes, or with several orders that of the smallest.
 2. Then the order is fixed, and the level goes on with its upper counts alone: a step passes one of these,
    drawn log-uniformly, and often the smallest or the largest; in the first level two times of three all
    nodes. What lies below is copied and makes the next level, which finds the order of its nodes anew.
 
 So few nodes are not chosen in a network of many, and counts share their weights with those close to them. The
 smaller a level, the less it costs. The last one, if it is small, begins from several orders as a single run
-does, soon goes on with the one whose smallest network is the best (`_orders.best`), and trains for as long as
-that run. At last its smallest network trains on with weights of its own, at a low learning rate.
+does, leaves the worse half of them behind, again and again (`_orders.fewer`), and trains for as long as that
+run. At last its smallest network trains on with weights of its own, at a low learning rate.
 
 The first level learns from the labels, all below three tenths from these, seven from what the whole
 network says in the end. While gates are soft, the later passes of a step learn half from the first.
@@ -36,7 +36,7 @@ from . import _core
 from ._defaults import WeightDecay
 from ._family import Band, Family, Order
 from ._levels import Stage, count_epochs, epochs_below
-from ._orders import apart, area_under_curves, best
+from ._orders import apart, area_under_curves, fewer
 from .network import Network
 from .shadow import Group, ShadowNetwork
 from .training import F32, History, Rows, Settings, in_turn, new_trainer, run_steps, shuffled
@@ -47,7 +47,7 @@ LARGE = 0.35  # of the nodes: while the smallest budget is larger, one drawn abo
 WARM = 0.5  # temperature at which a level below begins, of that of the whole network
 RISE = 0.3  # that of the whole network rises from 1 - RISE to 1 + RISE times
 BEYOND = 0.25  # draws of the largest count of a level, as a part of the log-uniform ones
-BEYOND_WHOLE = 2.5  # the same in the first level, once its order is fixed
+BEYOND_WHOLE = 1.5  # the same in the first level, once its order is fixed
 BELOW = 0.3  # the same of the smallest count, once the order is fixed; it gains most
 SLOWER = 0.3  # of a single run's learning rate, for the smallest network alone
 SAME = 2  # epochs of all levels below that take the rows in the same order
@@ -144,14 +144,13 @@ def train_nested(
                 levels.append(above.below())
                 rivals += [above.below(scores) for _ in range(1, levels[-1].stages[0].tries)]
             train([one for one in levels[1:] + rivals if one.step < one.n_steps], *next(below))
-            if rivals and epoch + 1 == stages[-1].chosen:
-                levels[-1] = best(
+            if rivals and stages[-1].is_halved(epoch + 1):
+                levels[-1], *rivals = fewer(
                     [levels[-1], *rivals],
                     settings.loss,
                     loss=lambda one: one.loss(x, taught, weight),
                     area=lambda one: area_under_curves(one.outputs(x), target, weight),
                 )
-                rivals.clear()
     except KeyboardInterrupt:
         journal.interrupted()
         return _family(levels), journal.history
@@ -355,6 +354,8 @@ class _Level:
         drawn = low * (n / low) ** np.clip((1 + below + beyond) * rng.random(len(steps)) - below, 0, 1)
         if soft and self.is_whole:
             budgets = [none, low, np.where((low > LARGE * n) | (steps % 2 > 0), none, drawn)]
+        elif soft and self.stages[0].tries > 1:
+            budgets = [np.where(steps % 2, drawn, low), none, none]
         elif soft:
             budgets = [np.where(steps % 2, drawn, none), low, none]
         else:

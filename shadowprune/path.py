@@ -29,8 +29,8 @@ class ShadowPath(BaseEstimator):  # type: ignore[misc]
     """Classifiers of every number of nodes, from one training.
 
     The scores of a shadow network order all nodes, so that the networks of the best 12, 13, ... nodes are
-    nested in each other. They are trained together, with small corrections for each size, and up to three
-    quarters of all nodes learn from the whole network beside the labels. Which nodes come first, and how many
+    nested in each other. They are trained together, with small corrections for each size, and up to 72 %
+    of all nodes learn from the whole network beside the labels. Which nodes come first, and how many
     of each layer, is found as by `ShadowClassifier`. The word is that of `sklearn.linear_model.lasso_path`.
 
     Parameters

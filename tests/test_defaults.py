@@ -267,7 +267,7 @@ def test_few_rows_try_more_orders_of_few_nodes():
 
 @pytest.mark.parametrize(("n_rows", "orders"), [(8191, 64), (8192, 32)])
 def test_estimators_try_so_many(rng, monkeypatch, n_rows, orders):
-    """A single run with one node a layer; a path half as many in its last level, for constant epochs.
+    """A single run with one node a layer; a path as many in its last level, for constant epochs.
 
     Those that it holds back count among the rows.
     """
@@ -279,7 +279,7 @@ def test_estimators_try_so_many(rng, monkeypatch, n_rows, orders):
     sp.ShadowClassifier((16, 16), n_nodes=2, max_iter=3, random_state=0).fit(X, y)
     assert len(runs) == orders - 1
     sp.ShadowPath((32, 32), n_nodes_min=2, max_iter=9, random_state=0).fit(X, y)
-    assert len([of for of in levels if of]) == orders // 2 - 1
+    assert len([of for of in levels if of]) == orders - 1
 
 
 @pytest.fixture
@@ -379,7 +379,7 @@ def test_epochs_go_with_weights_per_target(rng, classes, epochs):
 
 
 def test_small_levels_of_a_path_train_for_longer(rng):
-    """6,400 of 8,000 rows, 100 steps an epoch. Levels of 20, 15, 8, 4 and 3 nodes, the last for 2.
+    """6,400 of 8,000 rows, 100 steps an epoch. Levels of 20, 14, 8, 4 and 3 nodes, the last for 2.
 
     The whole network trains for .8 of 30 epochs; with the order of each level begins the next: after 4, then
     37/15, 52/15 and 60/15. For .1 of the nodes 60 epochs are usual, which the last level has, and

@@ -1,5 +1,6 @@
 """When the levels of a path train, and for how long."""
 
+import numpy as np
 import pytest
 
 from shadowprune import _levels
@@ -33,34 +34,42 @@ def test_levels_cover_every_count_and_no_network_sees_too_much(n, smallest, epoc
     if len(stages) > 1:
         assert last.soft <= last.epochs / 2
     tried, alone = len(stages) > 1 and last.top <= _levels.FEW * n, usual(smallest / n)
-    tries = round(4 * alone / usual(1.0)) if tried else 1  # half of a single run's, more as epochs grow
-    assert [one.tries for one in stages] == [1] * (len(stages) - 1) + [tries]
+    assert [one.tries for one in stages[:-1]] == [1] * (len(stages) - 1)
     if tried:
-        trial = max(1, round(_levels.TRIAL * alone))
-        assert last.chosen == min(last.next_begin + trial, last.begin + last.epochs)
-        assert last.soft == min(_levels.SOFT * alone, alone / 2)
-        assert tries == (4 if longer(0.01) == 1 else 8)
+        left, hard = last.tries, range(last.next_begin + 1, last.begin + last.epochs + 1)
+        halved = [seen for seen in range(last.begin, hard.stop) if last.is_halved(seen)]
+        assert set(halved) <= set(hard)
+        for _ in halved:
+            left = -(-left // 2)
+        assert left == 1  # in time
+        if epochs >= 30:
+            assert last.tries == (8 if longer(0.01) == 1 else 16)  # a single run's, more as epochs grow
+            assert np.diff([last.next_begin, *halved]) == pytest.approx(max(1, round(alone / 15)))
+        assert last.soft == min(_levels.SOFT_LAST * alone, alone / 2)
+    else:
+        assert last.tries == 1
 
 
 def test_what_the_levels_of_256_nodes_do_when():
     """Largest and smallest count, begin, epochs, orders, of 30 epochs; .2 of the nodes are 51."""
     stages = _levels.stages_of(256, 12, lambda kept: 30, 8)
     assert [(one.top, one.low, one.begin, one.epochs, one.tries) for one in stages] == [
-        (256, 192, 0, 24, 1),
-        (192, 106, 4, 21, 1),
-        (106, 58, 6, 15, 1),
-        (58, 32, 8, 15, 1),
-        (32, 20, 10, 16, 1),
-        (20, 12, 12, 30, 4),
+        (256, 184, 0, 24, 1),
+        (184, 101, 4, 21, 1),
+        (101, 56, 6, 14, 1),
+        (56, 31, 8, 14, 1),
+        (31, 19, 10, 16, 1),
+        (19, 12, 12, 30, 8),
     ]
-    assert (stages[-1].soft, stages[-1].chosen, stages[-1].alone) == (4, 20, 10)
+    assert (stages[-1].soft, stages[-1].halving, stages[-1].alone) == (3, 2, 10)
+    assert [seen for seen in range(12, 21) if stages[-1].is_halved(seen)] == [17, 19]
     assert {one.alone for one in stages[:-1]} == {0}
     grown = _levels.stages_of(256, 12, lambda kept: usual_epochs(88_000, 512, kept, 0.17), 8)  # up to 60
     assert [(one.begin, one.epochs) for one in grown] == [
-        (0, 24), (4, 25), (7, 24), (11, 30), (15, 45), (19, 60)
+        (0, 24), (4, 26), (7, 22), (11, 27), (15, 45), (19, 60)
     ]  # fmt: skip
     last = grown[-1]
-    assert (last.soft, last.tries, last.chosen, last.alone) == (8, 8, 36, 20)
+    assert (last.soft, last.tries, last.halving, last.alone) == (6, 16, 4, 20)
     last = _levels.stages_of(15, 2, lambda kept: 30, 32)[-1]
-    assert (last.top, last.tries) == (3, 16)  # just few
+    assert (last.top, last.tries) == (3, 32)  # just few
     assert _levels.stages_of(15, 2, lambda kept: 30, 1)[-1].tries == 1

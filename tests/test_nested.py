@@ -39,10 +39,10 @@ def test_ctrl_c_while_the_order_is_fixed(rows, monkeypatch):
         assert [path.at(n).n_nodes_ for n in (3, 11, 24)] == [3, 11, 24]
 
 
-@pytest.mark.parametrize("epochs", [2, 12])
-def test_the_last_level_goes_on_with_the_best_of_its_orders(rows, monkeypatch, epochs):
-    measured, kept = [], []
-    loss, family = nested._Level.loss, nested._family
+@pytest.mark.parametrize(("epochs", "orders"), [(2, [2]), (12, [64, 32, 16, 8, 4])])
+def test_the_better_half_of_the_orders_of_the_last_level_is_gone_on_with(rows, monkeypatch, epochs, orders):
+    measured, rounds, kept = [], [], []
+    loss, family, fewer = nested._Level.loss, nested._family, nested.fewer
 
     def spy(self, x, target, weight):
         z = self.band().at(3).forward(x, keep=False).astype(float)
@@ -53,58 +53,72 @@ def test_the_last_level_goes_on_with_the_best_of_its_orders(rows, monkeypatch, e
             whole[0].band().network, x, y[:, None].astype(np.float32), "binary_crossentropy"
         )
         np.testing.assert_array_equal(target, taught)
-        measured.append((found, self, self.step))
+        measured.append((found, self))
         return found
+
+    def halved(given, learnt, **by):
+        measured.clear()
+        left = fewer(given, learnt, **by)
+        by_loss = [one for _, one in sorted(measured, key=itemgetter(0))]
+        assert left == by_loss[: len(given) // 2 if len(given) > 4 else 1]
+        rounds.append((given, {one.step for one in given}, left))
+        return left
 
     monkeypatch.setattr(_levels, "FEW", 1)
     whole = []
     make = nested._Level.whole
     monkeypatch.setattr(nested._Level, "whole", lambda *of: whole.append(make(*of)) or whole[-1])
     monkeypatch.setattr(nested._Level, "loss", spy)
+    monkeypatch.setattr(nested, "fewer", halved)
     monkeypatch.setattr(nested, "_family", lambda levels: kept.extend(levels) or family(levels))
     X, y = rows
     weight = np.random.default_rng(0).uniform(0.5, 2, len(y))
     path = ShadowPath((16, 8), n_nodes_min=3, max_iter=epochs, random_state=0, validation_fraction=0)
     path.fit(X, y, sample_weight=weight)
-    assert len(measured) == 32  # half of a single run's orders of few rows
-    assert kept[-1] is min(measured, key=itemgetter(0))[1]
-    (when,) = {step for *_, step in measured}  # the same for all
-    assert kept[-1].step == kept[-1].n_steps
-    assert when < kept[-1].n_steps or epochs == 2
+    assert [len(given) for given, *_ in rounds] == orders  # as many as a single run of few rows tries
+    for (_, before, left), (given, after, _) in pairwise(rounds):
+        assert given == left
+        assert max(before) < min(after)
+    given, when, (best,) = rounds[-1]
+    assert kept[-1] is best
+    assert best.step == best.n_steps
+    assert len(when) == 1  # the same for all
+    assert max(when) < best.n_steps or epochs == 2
     above = kept[-2]
     moved = above.below(np.random.default_rng(0)).group.scores - above.below().group.scores
     np.testing.assert_allclose(moved, 1.2 * np.random.default_rng(0).standard_normal(len(moved)))
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_of_several_classes_the_most_discriminating_of_the_better_half(monkeypatch, weighted):
+def test_of_several_classes_the_most_discriminating_of_the_last_two(monkeypatch, weighted):
     """By the area under the curves of its smallest network, on the labels."""
     X, y = make_classification(600, 8, n_informative=5, n_classes=4, random_state=1)
     weight = np.random.default_rng(0).exponential(size=len(y)) if weighted else None
-    outputs, best, seen, kept = nested._Level.outputs, nested.best, {}, []
+    outputs, fewer, seen, rounds = nested._Level.outputs, nested.fewer, {}, []
 
     def spy(self, x):
         network = self.band().at(3)
         seen[id(self)] = softmax(network.forward(x).astype(float), axis=1)
         return outputs(self, x)
 
-    def chosen(levels, learnt, loss, area):
+    def halved(levels, learnt, loss, area):
         losses = [loss(one) for one in levels]
         of_each = [roc_auc_score(y, seen[id(one)], multi_class="ovr", sample_weight=weight) for one in levels]
-        kept.append((best(levels, learnt, loss, area), levels, np.argsort(losses), of_each))
-        return kept[-1][0]
+        left = fewer(levels, learnt, loss, area)
+        rounds.append(([levels.index(one) for one in left], np.argsort(losses), of_each))
+        return left
 
     monkeypatch.setattr(_levels, "FEW", 1)
     monkeypatch.setattr(nested._Level, "outputs", spy)
-    monkeypatch.setattr(nested, "best", chosen)
+    monkeypatch.setattr(nested, "fewer", halved)
     path = ShadowPath((16, 8), n_nodes_min=3, max_iter=12, random_state=0, validation_fraction=0)
     path.fit(X, y, sample_weight=weight)
-    ((level, levels, by_loss, areas),) = kept
-    assert len(levels) == 32
-    better = by_loss[:16]
-    mine = levels.index(level)
-    assert mine in better
-    assert areas[mine] == pytest.approx(max(areas[i] for i in better), abs=1e-6)
+    assert [len(by_loss) for _, by_loss, _ in rounds] == [64, 32, 16, 8, 4]
+    for left, by_loss, _ in rounds[:-1]:
+        assert left == list(by_loss[: len(by_loss) // 2])
+    (best,), by_loss, areas = rounds[-1]
+    assert best in by_loss[:2]
+    assert areas[best] == pytest.approx(max(areas[i] for i in by_loss[:2]), abs=1e-6)
 
 
 @pytest.mark.parametrize(("longer", "alpha", "epochs"), [(False, 0.1, 4), (True, "auto", 8)])
@@ -228,12 +242,12 @@ def test_an_order_that_diverges_is_given_up(rows, monkeypatch):
     for name, spy in (("below", make), ("epoch", diverge), ("loss", compare)):
         monkeypatch.setattr(nested._Level, name, spy)
     path = ShadowPath((16, 8), n_nodes_min=3, max_iter=12, random_state=0)
-    n_levels = len(_levels.stages_of(24, 3, lambda kept: 12, 32)) - 1
+    n_levels = len(_levels.stages_of(24, 3, lambda kept: 12, 64)) - 1
     for failing in (n_levels, n_levels - 1):  # the first of the rivals; the last of the levels, unmoved
         made.clear()
         measured.clear()
         path.fit(*rows)
-        assert len(made) == n_levels + 32 - 1
+        assert len(made) == n_levels + 64 - 1
         assert set(measured) == {*made[n_levels - 1 :]} - {made[failing]}
         assert [path.at(n).n_nodes_ for n in (3, 11, 24)] == [3, 11, 24]
     made.clear()
@@ -257,7 +271,7 @@ def test_rows_laid_out_are_those_of_the_order(rng, weighted):
 
 
 def test_one_count_a_step_once_the_order_is_fixed(rng, monkeypatch):
-    """Levels of 40 and 30 nodes: how often the largest and the smallest count come, rounding included."""
+    """Levels of 40 and 29 nodes: how often the largest and the smallest count come, rounding included."""
     seen, run = {}, nested.run_steps
 
     def spy(*given):
@@ -270,7 +284,7 @@ def test_one_count_a_step_once_the_order_is_fixed(rng, monkeypatch):
     X = rng.normal(size=(640, 4))
     ShadowPath((20, 20), n_nodes_min=12, **options).fit(X, X[:, 0] > 0)
     whole, below, _ = seen.values()
-    for level, soft, top, low, beyond in ((whole, 4 * 80, 40, 30, 2.5), (below, 2 * 80, 30, 19, 0.25)):
+    for level, soft, top, low, beyond in ((whole, 4 * 80, 40, 29, 1.5), (below, 2 * 80, 29, 19, 0.25)):
         steps, budgets = (np.concatenate(part) for part in zip(*level, strict=True))
         fixed = budgets[steps >= soft]
         assert np.all(fixed[:, 1:] == top)
@@ -290,7 +304,7 @@ def test_one_count_a_step_once_the_order_is_fixed(rng, monkeypatch):
     assert np.mean(first[192:][turns[192:] == 0, 2] < 40) > 0.6
     steps, budgets = (np.concatenate(part) for part in zip(*below, strict=True))
     drawn = budgets[(steps < 2 * 80) & (steps % 2 == 1), 0]
-    assert np.mean(drawn == 30) == pytest.approx(0.25 / 1.25, abs=0.1)
+    assert np.mean(drawn == 29) == pytest.approx(0.25 / 1.25, abs=0.1)
     assert not np.any(drawn == 12)  # while gates are soft the smallest has a pass of its own
 
 
@@ -331,25 +345,25 @@ def test_weight_decay_of_the_levels(rng, rows, classes, less, power):
     With several classes half, less from 260 rows on: at 390 there are .267 weights per target.
     """
     X, y = rng.normal(size=(rows, 6)), np.arange(rows) % classes
-    options = {"n_nodes_min": 13, "max_iter": 20, "random_state": 0, "validation_fraction": 0}
+    options = {"n_nodes_min": 12, "max_iter": 20, "random_state": 0, "validation_fraction": 0}
     path = ShadowPath((16, 16), **options).fit(X, y)
-    n, n_whole = (sum(a * b for a, b in pairwise(path.at(k).network_.widths)) for k in (24, 32))
+    n, n_whole = (sum(a * b for a, b in pairwise(path.at(k).network_.widths)) for k in (23, 32))
     scarce = 0.6 * min(5, max(1, n_whole / rows / (1 if classes == 2 else classes)))
     ends = 0.7 + 0.6 * (np.arange(1, 17) - 1 / -(-rows // 32)) / 16  # of its epochs, at their last steps
     assert path.history_.weight_decay[:16] == pytest.approx(ends * scarce * (n_whole / 15000) ** 0.5)
-    expected = less * scarce * (n / 15000) ** 0.5 * (n_whole / n) ** power  # the first epoch of the 24 best
+    expected = less * scarce * (n / 15000) ** 0.5 * (n_whole / n) ** power  # the first epoch of the 23 best
     assert path.history_.weight_decay[16] == pytest.approx(expected)
     constant = ShadowPath((16, 16), alpha=0.3, **options).fit(X, y)
     assert set(constant.history_.weight_decay) == {0.3}
 
 
 def test_weight_decay_of_levels_where_classes_crowd(rng):
-    """Seven nodes in two layers, for four classes: as in a single run, not less."""
+    """Six nodes in two layers, for four classes: as in a single run, not less."""
     X, y = rng.normal(size=(400, 6)), np.arange(400) % 4
     options = {"n_nodes_min": 3, "max_iter": 20, "random_state": 0, "validation_fraction": 0}
     path = ShadowPath((5, 4), **options).fit(X, y)
-    n, n_whole = (sum(a * b for a, b in pairwise(path.at(k).network_.widths)) for k in (7, 9))
+    n, n_whole = (sum(a * b for a, b in pairwise(path.at(k).network_.widths)) for k in (6, 9))
     whole = 0.6 * (n_whole / 15000) ** 0.5
     assert path.history_.weight_decay[16] == pytest.approx(
-        min(2 * whole, (4 / 3.5) ** 1.5 * 0.6 * (n / 15000) ** 0.5)
+        min(2 * whole, (4 / 3) ** 1.5 * 0.6 * (n / 15000) ** 0.5)
     )

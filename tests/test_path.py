@@ -42,7 +42,7 @@ def test_every_count_is_exact_and_nested(path):
 
 def test_small_networks_come_from_levels_of_their_own(path):
     bands = path.family_.bands
-    assert [band.knots[-1] for band in bands] == [4, 6, 10, 18, 33, 44]
+    assert [band.knots[-1] for band in bands] == [4, 6, 10, 18, 32, 44]
     for below, above in pairwise(bands):
         assert not np.array_equal(below.network.params, above.at(below.knots[-1]).params)
         widths = path.at(below.knots[-1]).widths_
