@@ -9,7 +9,7 @@ in levels, one after the other (csrc/path.c has the equations):
    of the nodes can settle at every size; in the others it is the smallest from the start, and the drawn
    budget takes the place of all nodes, or with several orders that of the smallest.
 2. Then the order is fixed, and the level goes on with its upper counts alone: a step passes one of these,
-   drawn log-uniformly, and often the smallest or the largest; in the first level two times of three all
+   drawn log-uniformly, and often the smallest or the largest; in the first level every other time all
    nodes. What lies below is copied and makes the next level, which finds the order of its nodes anew.
 
 So few nodes are not chosen in a network of many, and counts share their weights with those close to them. The
