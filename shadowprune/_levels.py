@@ -14,10 +14,9 @@ LENGTH_SECOND = 0.7  # part of its own for the second level, of 72 to 40 % of th
 LENGTH = 0.45  # the same for each level below it
 FEW = 0.2  # part of all nodes up to which a level has few: it costs little
 LENGTH_FEW = 0.55  # the same for it, and more as its epochs grow over those of all nodes; a last one has all
-SOFT = 2 / 15  # part of the epochs of the whole network in which gates are soft
-SOFT_BELOW = 1 / 15  # the same for each level below, of its own epochs
-SOFT_LAST = 1 / 10  # the same for the last, of those of a single run
-HALVING = 1 / 15  # part of the epochs of a single run after which the worse half of the orders goes
+SOFT = 2 / 15  # soft epochs of the whole network and of the last level, as part of those of a single run
+SOFT_BELOW = 1 / 15  # the same of each other level
+HALVING = 1 / 15  # part of the epochs of a single run after which the worse half of several orders goes
 ALONE = 1 / 3  # the same for the smallest network with weights of its own, below a last level of few nodes
 
 
@@ -31,7 +30,7 @@ class Stage:
     epochs: int
     soft: float  # with soft gates
     tries: int = 1  # orders it begins from
-    halving: int = 0  # epochs after which the worse half of them goes, and after as many again of the others
+    halving: int = 0  # epochs after which the worse half of them goes, and so on until one is left
     alone: int = 0  # at last, of its smallest network with weights of its own
 
     @property
@@ -40,7 +39,7 @@ class Stage:
         return self.begin + max(1, math.ceil(self.soft - 1e-9))
 
     def is_halved(self, seen: int) -> bool:
-        """Whether the worse half of several orders goes once the weights have seen so many epochs."""
+        """Whether the worse of several orders go once the weights have seen so many epochs."""
         return seen > self.next_begin and (seen - self.next_begin) % self.halving == 0
 
 
@@ -77,11 +76,11 @@ def stages_of(n: int, smallest: int, epochs: Callable[[float], int], orders: int
     if stages:
         few, single = last.top <= FEW * n, epochs(smallest / n)
         length = single if few else last.epochs
-        last = replace(last, epochs=length, soft=min(SOFT_LAST * single, length / 2))
+        last = replace(last, epochs=length, soft=min(SOFT * single, length / 2))
         if few:
             hard = last.begin + last.epochs - last.next_begin
             tries = min(max(1, round(orders * single / whole)), 2**hard)
-            halving = max(1, min(round(HALVING * single), hard // max(1, math.ceil(math.log2(tries)))))
+            halving = max(1, round(HALVING * single))
             alone = max(1, round(ALONE * single))
             last = replace(last, tries=tries, halving=halving, alone=alone)
     return [*stages, last]

@@ -43,15 +43,21 @@ def best(
     return max(half, key=area) if learnt == "categorical_crossentropy" else half[0]
 
 
-def fewer(
-    rivals: Sequence[Rival], learnt: str, loss: Callable[[Rival], float], area: Callable[[Rival], float]
-) -> list[Rival]:
-    """The half of less loss, and of up to four the best; parameters are those of `best`."""
-    return _better_half(rivals, loss) if len(rivals) > 4 else [best(rivals, learnt, loss, area)]
+def fewer(rivals: Sequence[Rival], worse: Callable[[Rival], float]) -> list[Rival]:
+    """The better half, the best first, and of up to four the best alone.
+
+    Parameters
+    ----------
+    rivals : sequence
+        Trainings that differ in the order of their nodes.
+    worse : callable
+        A loss of one of them: the less, the better. One that is not finite comes last.
+    """
+    half = _better_half(rivals, worse)
+    return half if len(rivals) > 4 else half[:1]
 
 
 def _better_half(rivals: Sequence[Rival], loss: Callable[[Rival], float]) -> list[Rival]:
-    """Those of less loss, the least first."""
 
     def finite(one: Rival) -> float:
         value = loss(one)

@@ -7,7 +7,8 @@ in levels, one after the other (csrc/path.c has the equations):
    smallest budget there is, and every other step under one drawn above it, log-uniformly. In the first level,
    which is the whole network, the smallest budget falls by the same factor in every step, so that the order
    of the nodes can settle at every size; in the others it is the smallest from the start, and the drawn
-   budget takes the place of all nodes, or with several orders that of the smallest.
+   budget takes the place of all nodes; with several orders a step has one pass alone, under the smallest
+   budget or, every other step, the drawn one.
 2. Then the order is fixed, and the level goes on with its upper counts alone: a step passes one of these,
    drawn log-uniformly, and often the smallest or the largest; in the first level every other time all
    nodes. What lies below is copied and makes the next level, which finds the order of its nodes anew.
@@ -133,6 +134,14 @@ def train_nested(
         fewest = min(one.smallest_open() for one in active)
         journal.note(float(np.mean(losses)), active[0].last[0], decay, fewest)
 
+    def loss_of(one: _Level) -> float:
+        return one.loss(x, taught, weight)
+
+    def worse(one: _Level) -> float:
+        """Of several classes what the loss has left is told apart as in a single run."""
+        several = settings.loss == "categorical_crossentropy"
+        return -area_under_curves(one.outputs(x), target, weight) if several else loss_of(one)
+
     try:
         for _ in range(stages[0].epochs):
             train(levels, (x, target, weight), shuffled(n, rng))
@@ -145,12 +154,8 @@ def train_nested(
                 rivals += [above.below(scores) for _ in range(1, levels[-1].stages[0].tries)]
             train([one for one in levels[1:] + rivals if one.step < one.n_steps], *next(below))
             if rivals and stages[-1].is_halved(epoch + 1):
-                levels[-1], *rivals = fewer(
-                    [levels[-1], *rivals],
-                    settings.loss,
-                    loss=lambda one: one.loss(x, taught, weight),
-                    area=lambda one: area_under_curves(one.outputs(x), target, weight),
-                )
+                first = len(rivals) + 1 == stages[-1].tries
+                levels[-1], *rivals = fewer([levels[-1], *rivals], loss_of if first else worse)
     except KeyboardInterrupt:
         journal.interrupted()
         return _family(levels), journal.history

@@ -56,9 +56,9 @@ def test_the_better_half_of_the_orders_of_the_last_level_is_gone_on_with(rows, m
         measured.append((found, self))
         return found
 
-    def halved(given, learnt, **by):
+    def halved(given, worse):
         measured.clear()
-        left = fewer(given, learnt, **by)
+        left = fewer(given, worse)
         by_loss = [one for _, one in sorted(measured, key=itemgetter(0))]
         assert left == by_loss[: len(given) // 2 if len(given) > 4 else 1]
         rounds.append((given, {one.step for one in given}, left))
@@ -90,8 +90,8 @@ def test_the_better_half_of_the_orders_of_the_last_level_is_gone_on_with(rows, m
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_of_several_classes_the_most_discriminating_of_the_last_two(monkeypatch, weighted):
-    """By the area under the curves of its smallest network, on the labels."""
+def test_of_several_classes_the_most_discriminating_of_the_better_half(monkeypatch, weighted):
+    """By the area under the curves of its smallest network, on the labels, once the loss has halved them."""
     X, y = make_classification(600, 8, n_informative=5, n_classes=4, random_state=1)
     weight = np.random.default_rng(0).exponential(size=len(y)) if weighted else None
     outputs, fewer, seen, rounds = nested._Level.outputs, nested.fewer, {}, []
@@ -101,11 +101,12 @@ def test_of_several_classes_the_most_discriminating_of_the_last_two(monkeypatch,
         seen[id(self)] = softmax(network.forward(x).astype(float), axis=1)
         return outputs(self, x)
 
-    def halved(levels, learnt, loss, area):
-        losses = [loss(one) for one in levels]
-        of_each = [roc_auc_score(y, seen[id(one)], multi_class="ovr", sample_weight=weight) for one in levels]
-        left = fewer(levels, learnt, loss, area)
-        rounds.append(([levels.index(one) for one in left], np.argsort(losses), of_each))
+    def halved(levels, worse):
+        measured = [worse(one) for one in levels]
+        areas = [roc_auc_score(y, seen[id(one)], multi_class="ovr", sample_weight=weight) for one in levels]
+        left = fewer(levels, worse)
+        assert left == [levels[i] for i in np.argsort(measured, kind="stable")[: len(left)]]
+        rounds.append((len(levels), len(left), measured, areas))
         return left
 
     monkeypatch.setattr(_levels, "FEW", 1)
@@ -113,12 +114,13 @@ def test_of_several_classes_the_most_discriminating_of_the_last_two(monkeypatch,
     monkeypatch.setattr(nested, "fewer", halved)
     path = ShadowPath((16, 8), n_nodes_min=3, max_iter=12, random_state=0, validation_fraction=0)
     path.fit(X, y, sample_weight=weight)
-    assert [len(by_loss) for _, by_loss, _ in rounds] == [64, 32, 16, 8, 4]
-    for left, by_loss, _ in rounds[:-1]:
-        assert left == list(by_loss[: len(by_loss) // 2])
-    (best,), by_loss, areas = rounds[-1]
-    assert best in by_loss[:2]
-    assert areas[best] == pytest.approx(max(areas[i] for i in by_loss[:2]), abs=1e-6)
+    assert [before for before, *_ in rounds] == [64, 32, 16, 8, 4]
+    assert [after for _, after, *_ in rounds] == [32, 16, 8, 4, 1]
+    for *_, measured, areas in rounds[1:]:
+        np.testing.assert_allclose(measured, np.negative(areas), atol=1e-6)
+    *_, losses, areas = rounds[0]
+    assert np.all(np.array(losses) > 0)
+    assert not np.array_equal(np.argsort(losses), np.argsort(np.negative(areas)))
 
 
 @pytest.mark.parametrize(("longer", "alpha", "epochs"), [(False, 0.1, 4), (True, "auto", 8)])
@@ -306,6 +308,33 @@ def test_one_count_a_step_once_the_order_is_fixed(rng, monkeypatch):
     drawn = budgets[(steps < 2 * 80) & (steps % 2 == 1), 0]
     assert np.mean(drawn == 29) == pytest.approx(0.25 / 1.25, abs=0.1)
     assert not np.any(drawn == 12)  # while gates are soft the smallest has a pass of its own
+
+
+def test_several_orders_take_one_count_a_step_from_the_start(rng, monkeypatch):
+    """Of the last level while gates are soft: the smallest, and every other step one drawn above it."""
+    seen, run = {}, nested.run_steps
+
+    def spy(*given):
+        trainer, steps, budgets = given[0], given[4], given[7]
+        if budgets is not None:  # not of the smallest alone
+            seen.setdefault(trainer, []).append((steps, budgets))
+        return run(*given)
+
+    monkeypatch.setattr(_levels, "FEW", 1)
+    monkeypatch.setattr(nested, "run_steps", spy)
+    X = rng.normal(size=(640, 4))
+    options = {"batch_size": 8, "max_iter": 30, "random_state": 0, "validation_fraction": 0}
+    ShadowPath((20, 20), n_nodes_min=12, **options).fit(X, X[:, 0] > 0)
+    levels = list(seen.values())
+    assert len(levels) == 2 + 64
+    for level in levels[2:]:
+        steps, budgets = (np.concatenate(part) for part in zip(*level, strict=True))
+        soft, odd = budgets[steps < 4 * 80], steps[steps < 4 * 80] % 2 == 1
+        assert np.all(soft[:, 1:] == 19)
+        assert np.all(soft[~odd, 0] == 12)
+        drawn = soft[odd, 0]
+        assert 12 < drawn.min() < 13
+        assert np.mean(drawn == 19) == pytest.approx(0.25 / 1.25, abs=0.15)
 
 
 def test_ranks_have_the_best_of_every_layer_first():

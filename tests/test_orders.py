@@ -446,3 +446,12 @@ def test_several_orders_find_better_networks(kind, monkeypatch):
             )
             scores.setdefault(tries, []).append(found)
     assert np.mean(scores[8]) > np.mean(scores[1]) + better
+
+
+def test_of_many_the_better_half_stays_and_of_four_the_best():
+    """A loss that is not finite comes last; of equals the first are better."""
+    losses = [0.4, math.nan, 0.1, 0.3, math.inf, 0.3, 0.2]
+    assert _orders.fewer(range(7), losses.__getitem__) == [2, 6, 3, 5]
+    assert _orders.fewer(range(5), losses.__getitem__) == [2, 3, 0]
+    assert _orders.fewer(range(4), losses.__getitem__) == [2]
+    assert _orders.fewer([1], losses.__getitem__) == [1]

@@ -28,7 +28,7 @@ TUNED = (
     0.05,
 )  # budgets whose options are tuned; the others take those of the nearest, by ratio
 DEFAULTS_AT = (1.0, 0.3, 0.1, 0.05)  # budgets of the defaults, and of what their rules were chosen by
-SEEDS = 5
+SEEDS, SEEDS_GENERATED = 5, 20  # more where the fewest nodes are nearly level
 TUNING_SEEDS = 2
 TUNING_SEEDS_REPEATED = 5  # where every seed has a validation part of its own, and a small one
 # of the defaults, where tenths of a per mille are to be seen: seeds to tune with, and to test with
@@ -86,7 +86,9 @@ class Plan:
             return range(0)
         if self.seeds is not None:
             return range(self.seeds)
-        return range(DEFAULTS_SEEDS[self.sample][1] if self.table == "defaults" else SEEDS)
+        if self.table == "defaults":
+            return range(DEFAULTS_SEEDS[self.sample][1])
+        return range(SEEDS_GENERATED if self.sample == "generated" else SEEDS)
 
 
 @dataclass(frozen=True)
