@@ -99,12 +99,12 @@ def shuffled(n_rows: int, rng: np.random.Generator) -> NDArray[np.int32]:
     return rng.permutation(n_rows).astype(np.int32)
 
 
-def in_turn(data: Rows, order: NDArray[np.int32]) -> tuple[Rows, NDArray[np.int32]]:
-    """The same rows laid out in an order, and the order now: where several trainings take them one after the
-    other, they are fetched from all over the memory once."""
-    x, target, weight = data
-    laid = np.take(x, order, axis=0), np.take(target, order, axis=0)
-    return (*laid, None if weight is None else weight[order]), np.arange(len(order), dtype=np.int32)
+def lay_out(data: Rows, order: NDArray[np.int32], laid: Rows) -> None:
+    """Write the rows into arrays of their shapes, in an order: where several trainings take them one after
+    the other, they are fetched from all over the memory once."""
+    for part, to in zip(data, laid, strict=True):
+        if part is not None:
+            np.take(part, order, axis=0, out=to, mode="clip")  # "raise" would write them twice
 
 
 def run_steps(

@@ -426,13 +426,32 @@ def test_differences_are_paired():
 
 def test_time_of_a_path_is_beside_a_run_for_each_budget():
     def record(method, nodes, seed, seconds):
-        return {"stage": "test", "method": method, "nodes": nodes, "seed": seed, "seconds": seconds}
+        return {
+            "stage": "test", "method": method, "nodes": nodes, "seed": seed, "seconds": seconds, "auc": 0.9,
+        }  # fmt: skip
 
     records = [record("shadow default", n, s, 1.0 + s) for n in (9, 6, 3) for s in range(3)]
     assert report.time_of_path(Results("digits", records)) == []
     records += [record("path", n, s, t) for n in (9, 6, 3) for s, t in enumerate((1.5, 2.4, 3.6))]
     (said, _) = report.time_of_path(Results("digits", records))
     assert "takes .40 of the processor time of the 3 runs of" in said and "; .40 to .50)" in said
+
+
+def test_dead_networks_are_left_out_and_counted():
+    def record(method, seed, auc):
+        return {
+            "stage": "test", "method": method, "nodes": 12, "seed": seed, "seconds": 1.0, "auc": auc, "own": None,
+            "widths": "4-6-6-1",
+        }  # fmt: skip
+
+    records = [record("shadow default", s, 0.9 + 0.01 * s) for s in range(3)]
+    records += [record("uniform", s, auc) for s, auc in enumerate((0.88, 0.5, 0.89))]
+    found = Results("jets", records)
+    assert found.values("uniform", 12) == {0: 0.88, 2: 0.89}
+    assert found.difference("uniform", 12) == pytest.approx((0.025, 0.005))
+    cells = {row.split("|")[1].strip(): row.split("|")[2:4] for row in report.cost_table(found) if "-" in row}
+    assert cells["shadow default"] == [" 3 ", " – "]
+    assert cells["uniform"] == [" 3 ", " 1 "]
 
 
 def test_published_page_is_what_was_measured():

@@ -28,6 +28,7 @@ from .results import (
     short,
     tables_of,
 )
+from .study import DEAD
 
 PAGE, PLOT = "method.md", "method.png"
 
@@ -127,12 +128,13 @@ def cost_table(found: Results) -> list[str]:
         times = [[r["seconds"] for r in runs if r["nodes"] == n] for n in (found.nodes[0], found.nodes[-1])]
         seconds = " – ".join(f"{np.median(t):.1f}" for t in times if t)
         layout = runs[-1]["widths"].split("-", 1)[1].rpartition("-")[0]
-        seeds = len({r["seed"] for r in runs})
+        seeds, dead = len({r["seed"] for r in runs}), sum(r["auc"] == DEAD for r in runs)
         extra = len((METHODS | CHECK)[name].extra)
-        rows.append([name, str(seeds), hit, miss, seconds, str(extra), layout])
+        rows.append([name, str(seeds), str(dead or "–"), hit, miss, seconds, str(extra), layout])
     heads = [
         "",
         "seeds",
+        "dead networks",
         "count hit by itself",
         "largest miss",
         "seconds, most to fewest nodes",

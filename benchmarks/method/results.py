@@ -13,7 +13,7 @@ from shadowprune.scan import node_counts
 
 from . import samples
 from .methods import METHODS, TABLES
-from .study import FRACTIONS, Record, path_of, read
+from .study import DEAD, FRACTIONS, Record, path_of, read
 
 FOLDER = "method"  # of the CSV files, beside the pages
 OURS = "shadow default"
@@ -59,11 +59,13 @@ class Results:
         return {f"{100 * part:g} %": n for part, n in counts.items() if n in self.nodes}
 
     def values(self, method: str, nodes: int, column: str | None = None) -> dict[int, float]:
-        """Seed -> what was reached."""
+        """Seed -> what was reached, if anything: dead networks are left out, and counted beside."""
         return {
             r["seed"]: r[column or self.column]
             for r in self.tests
-            if (r["method"], r["nodes"]) == (method, nodes) and r[column or self.column] is not None
+            if (r["method"], r["nodes"]) == (method, nodes)
+            and r["auc"] != DEAD
+            and r[column or self.column] is not None
         }
 
     def difference(self, method: str, nodes: int, ours: str = OURS) -> Difference | None:
