@@ -440,8 +440,8 @@ def test_time_of_a_path_is_beside_a_run_for_each_budget():
 def test_dead_networks_are_left_out_and_counted():
     def record(method, seed, auc):
         return {
-            "stage": "test", "method": method, "nodes": 12, "seed": seed, "seconds": 1.0, "auc": auc, "own": None,
-            "widths": "4-6-6-1",
+            "stage": "test", "method": method, "nodes": 12, "seed": seed, "seconds": 1.0, "auc": auc,
+            "own": None, "widths": "4-6-6-1",
         }  # fmt: skip
 
     records = [record("shadow default", s, 0.9 + 0.01 * s) for s in range(3)]
