@@ -17,7 +17,7 @@ LENGTH_FEW = 0.55  # the same for it, and more as its epochs grow over those of 
 SOFT = 2 / 15  # soft epochs of the whole network and of the last level, as part of those of a single run
 SOFT_BELOW = 1 / 15  # the same of each other level
 HALVING = 1 / 15  # part of the epochs of a single run after which the worse half of several orders goes
-ALONE = 1 / 3  # the same for the smallest network with weights of its own, below a last level of few nodes
+ALONE = 1 / 3  # the same in which, after a last level of few, its smallest network trains alone
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,7 @@ def fewer(rivals: Sequence[Rival], worse: Callable[[Rival], float]) -> list[Riva
 
 
 def _better_half(rivals: Sequence[Rival], loss: Callable[[Rival], float]) -> list[Rival]:
+    """Those of less loss, the least first."""
 
     def finite(one: Rival) -> float:
         value = loss(one)

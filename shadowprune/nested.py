@@ -40,7 +40,7 @@ from ._levels import Stage, count_epochs, epochs_below
 from ._orders import apart, area_under_curves, fewer
 from .network import Network
 from .shadow import Group, ShadowNetwork
-from .training import F32, History, Rows, Settings, lay_out, new_trainer, run_steps, shuffled
+from .training import F32, History, Rows, Settings, new_trainer, run_steps, shuffled
 
 KNOT = 8  # corrections stand at node counts no further apart than this, as a factor
 FALL = 0.6  # part of its soft epochs in which the smallest budget of the whole network falls
@@ -227,13 +227,17 @@ def _train_alone(
 def _laid_out(data: Rows, rng: np.random.Generator) -> Iterator[tuple[Rows, Order]]:
     """Rows and their order for one epoch after the other, without end; anew for every `SAME` of them.
 
-    Always in the same arrays: new ones would cost as much as the rows in them.
+    They lie in it, so that several trainings do not each fetch them from all over the memory, and always in
+    the same arrays, as new ones would cost as much again.
     """
     x, target, weight = data
-    laid = np.empty(x.shape, np.float32), np.empty_like(target), None if weight is None else weight.copy()
+    laid = x.copy(), target.copy(), None if weight is None else weight.copy()
     turn = np.arange(len(x), dtype=np.int32)
     while True:
-        lay_out(data, shuffled(len(x), rng), laid)
+        order = shuffled(len(x), rng)
+        for part, to in zip(data, laid, strict=True):
+            if part is not None:
+                np.take(part, order, axis=0, out=to, mode="clip")  # "raise" would write them twice
         for _ in range(SAME):
             yield laid, turn
 

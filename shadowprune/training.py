@@ -99,14 +99,6 @@ def shuffled(n_rows: int, rng: np.random.Generator) -> NDArray[np.int32]:
     return rng.permutation(n_rows).astype(np.int32)
 
 
-def lay_out(data: Rows, order: NDArray[np.int32], laid: Rows) -> None:
-    """Write the rows into arrays of their shapes, in an order: where several trainings take them one after
-    the other, they are fetched from all over the memory once."""
-    for part, to in zip(data, laid, strict=True):
-        if part is not None:
-            np.take(part, order, axis=0, out=to, mode="clip")  # "raise" would write them twice
-
-
 def run_steps(
     trainer: _core.Trainer, settings: Settings, data: Rows, rows: NDArray[np.int32], steps: NDArray[Any],
     n_steps: int, decay: NDArray[np.float64], budgets: NDArray[np.float64] | None,

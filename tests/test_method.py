@@ -449,6 +449,7 @@ def test_dead_networks_are_left_out_and_counted():
     found = Results("jets", records)
     assert found.values("uniform", 12) == {0: 0.88, 2: 0.89}
     assert found.difference("uniform", 12) == pytest.approx((0.025, 0.005))
+    assert Results("jets", records, ("uniform",), "defaults").values("uniform", 12)[1] == 0.5
     cells = {row.split("|")[1].strip(): row.split("|")[2:4] for row in report.cost_table(found) if "-" in row}
     assert cells["shadow default"] == [" 3 ", " – "]
     assert cells["uniform"] == [" 3 ", " 1 "]

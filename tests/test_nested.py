@@ -263,15 +263,15 @@ def test_an_order_that_diverges_is_given_up(rows, monkeypatch):
 def test_rows_laid_out_are_those_of_the_order(rng, weighted):
     x, y = rng.normal(size=(50, 3)).astype(np.float32), rng.normal(size=(50, 2)).astype(np.float32)
     weight = rng.random(50).astype(np.float32) if weighted else None
-    order = rng.permutation(50).astype(np.int32)
-    laid = (
-        np.empty((50, 3), np.float32),
-        np.empty((50, 2), np.float32),
-        None if weight is None else weight.copy(),
-    )
-    training.lay_out((np.asfortranarray(x), y, weight), order, laid)
-    for found, given in zip(laid, (x, y, weight), strict=True):
-        assert found is None if given is None else np.array_equal(found, given[order])
+    order = training.shuffled(50, np.random.default_rng(0))
+    data = np.asfortranarray(x), y, weight
+    (*laid, weights), turn = next(nested._laid_out(data, np.random.default_rng(0)))
+    np.testing.assert_array_equal(turn, np.arange(50))
+    assert turn.dtype == np.int32
+    for found, given in zip(laid, (x, y), strict=True):
+        np.testing.assert_array_equal(found, given[order])
+        assert found.flags.c_contiguous
+    assert weights is None if weight is None else np.array_equal(weights, weight[order])
 
 
 def test_one_count_a_step_once_the_order_is_fixed(rng, monkeypatch):

@@ -28,7 +28,7 @@ from .results import (
     short,
     tables_of,
 )
-from .study import DEAD
+from .study import has_died
 
 PAGE, PLOT = "method.md", "method.png"
 
@@ -128,7 +128,7 @@ def cost_table(found: Results) -> list[str]:
         times = [[r["seconds"] for r in runs if r["nodes"] == n] for n in (found.nodes[0], found.nodes[-1])]
         seconds = " – ".join(f"{np.median(t):.1f}" for t in times if t)
         layout = runs[-1]["widths"].split("-", 1)[1].rpartition("-")[0]
-        seeds, dead = len({r["seed"] for r in runs}), sum(r["auc"] == DEAD for r in runs)
+        seeds, dead = len({r["seed"] for r in runs}), sum(has_died(r, found.table) for r in runs)
         extra = len((METHODS | CHECK)[name].extra)
         rows.append([name, str(seeds), str(dead or "–"), hit, miss, seconds, str(extra), layout])
     heads = [

@@ -13,7 +13,7 @@ from shadowprune.scan import node_counts
 
 from . import samples
 from .methods import METHODS, TABLES
-from .study import DEAD, FRACTIONS, Record, path_of, read
+from .study import FRACTIONS, Record, has_died, path_of, read
 
 FOLDER = "method"  # of the CSV files, beside the pages
 OURS = "shadow default"
@@ -36,7 +36,7 @@ class Results:
         self, sample: str, records: Sequence[Record], methods: Sequence[str] = tuple(METHODS),
         table: str = "methods",
     ) -> None:  # fmt: skip
-        self.sample = sample
+        self.sample, self.table = sample, table
         self.tests = [r for r in records if r["stage"] == "test"]
         self.column = samples.measure(sample, table)
         self.tried = len({r["seed"] for r in records if r["stage"] == "validation"})  # seeds to tune with
@@ -59,12 +59,12 @@ class Results:
         return {f"{100 * part:g} %": n for part, n in counts.items() if n in self.nodes}
 
     def values(self, method: str, nodes: int, column: str | None = None) -> dict[int, float]:
-        """Seed -> what was reached, if anything: dead networks are left out, and counted beside."""
+        """Seed -> what was reached; dead networks of methods are left out, and counted beside."""
         return {
             r["seed"]: r[column or self.column]
             for r in self.tests
             if (r["method"], r["nodes"]) == (method, nodes)
-            and r["auc"] != DEAD
+            and not has_died(r, self.table)
             and r[column or self.column] is not None
         }
 

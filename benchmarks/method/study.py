@@ -91,6 +91,11 @@ class Plan:
         return range(SEEDS_GENERATED if self.sample == "generated" else SEEDS)
 
 
+def has_died(record: Record, table: str) -> bool:
+    """Whether a method left a network with the same output for all rows; of defaults that is a result."""
+    return table == "methods" and record["auc"] == DEAD
+
+
 @dataclass(frozen=True)
 class Job:
     """Runs of one method with one seed, done by one process, one after the other."""
@@ -163,8 +168,7 @@ def chosen(plan: Plan, records: Sequence[Record], method: str, nodes: int) -> tu
     scores: dict[str, dict[int, float | None]] = {}
     for r in records:
         if (r["stage"], r["method"], r["nodes"]) == ("validation", method, nodes):
-            dead = plan.table == "methods" and r["auc"] == DEAD
-            scores.setdefault(r["option"], {})[r["seed"]] = None if dead else r[column]
+            scores.setdefault(r["option"], {})[r["seed"]] = None if has_died(r, plan.table) else r[column]
     wanted = plan.tuning_seeds()
     best: list[Option] = []
     while (options := plan.table_of()[method].options(best)) is not None:
