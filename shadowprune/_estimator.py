@@ -415,7 +415,7 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
             epochs = math.ceil(usual_epochs(n_rows, batch) / 3)
         elif epochs == "auto":
             kept = float(sum(final[1:-1]) / network.n_nodes) if network.n_nodes else 1.0
-            epochs = usual_epochs(n_rows, batch, kept, weights_per_target(network.widths, n_rows))
+            epochs = usual_epochs(n_rows, batch, kept, weights_per_target(network.widths, n_rows), loss)
         tries = 1
         if shadow is not None and shadow.may_shrink:
             tries = usual_tries(network.widths, final, n_rows, loss)

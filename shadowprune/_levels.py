@@ -16,6 +16,7 @@ FEW = 0.2  # part of all nodes up to which a level has few: it costs little
 LENGTH_FEW = 0.55  # the same for it, and more as its epochs grow over those of all nodes; a last one has all
 SOFT = 2 / 15  # soft epochs of the whole network and of the last level, as part of those of a single run
 SOFT_BELOW = 1 / 15  # the same of each other level
+MOST_ORDERS = 2.0  # times those of a single run, of which a last level has the more the longer it is
 HALVING = 1 / 15  # part of the epochs of a single run after which the worse half of several orders goes
 ALONE = 1 / 3  # the same in which, after a last level of few, its smallest network trains alone
 
@@ -79,7 +80,7 @@ def stages_of(n: int, smallest: int, epochs: Callable[[float], int], orders: int
         last = replace(last, epochs=length, soft=min(SOFT * single, length / 2))
         if few:
             hard = last.begin + last.epochs - last.next_begin
-            tries = min(max(1, round(orders * single / whole)), 2**hard)
+            tries = min(max(1, round(orders * min(MOST_ORDERS, single / whole))), 2**hard)
             halving = max(1, round(HALVING * single))
             alone = max(1, round(ALONE * single))
             last = replace(last, tries=tries, halving=halving, alone=alone)

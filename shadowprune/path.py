@@ -165,7 +165,8 @@ class ShadowPath(BaseEstimator):  # type: ignore[misc]
         def epochs(kept: float) -> int:
             if self.max_iter != "auto":
                 return settings.epochs
-            return usual_epochs(rows.n, batch, kept, weights_per_target(network.widths, rows.n))
+            per_target = weights_per_target(network.widths, rows.n)
+            return usual_epochs(rows.n, batch, kept, per_target, settings.loss)
 
         stages = stages_of(n, smallest, epochs, usual_orders(rows.n, settings.loss))
         with one._progress(count_epochs(stages), type(self).__name__) as tick:

@@ -95,7 +95,7 @@ def _own_epochs(data: Data, kept: float) -> int:
     if not _in_full(data):
         return data.epochs
     n = len(data.x)
-    return usual_epochs(n, data.batch, kept, weights_per_target(data.widths, n))
+    return usual_epochs(n, data.batch, kept, weights_per_target(data.widths, n), data.loss)
 
 
 def shadow(
