@@ -354,23 +354,43 @@ def test_few_nodes_take_more_epochs():
     assert [_defaults.usual_epochs(2000, 32, part) for part in (1, 0.05)] == [48, 60]
 
 
+@pytest.mark.parametrize(
+    ("rows", "batch", "epochs"),
+    [
+        (4095, 32, [30, 37, 52, 60, 60]),
+        (4096, 64, [47, 50, 118, 240, 240]),  # 64 steps each
+        (8000, 64, [30, 50, 118, 240, 240]),
+        (16_000, 64, [30, 50, 118, 188, 188]),  # 3,000,000 rows
+        (30_000, 128, [30, 50, 100, 100, 100]),
+        (50_000, 256, [30, 50, 60, 60, 60]),
+        (60_000, 256, [30, 50, 52, 60, 60]),
+    ],
+)
+def test_few_nodes_of_few_rows_take_still_more(rows, batch, epochs):
+    """1.5 to the power of 1.25 is 1.66, 3 to it 3.95."""
+    parts = (0.3, 0.2, 0.1, 0.05, 0.01)
+    assert [_defaults.usual_epochs(rows, batch, part, loss="squared_error") for part in parts] == epochs
+    several = [_defaults.usual_epochs(rows, batch, part, loss="categorical_crossentropy") for part in parts]
+    assert several == [max(epochs[0], usual) for usual in (30, 37, 52, 60, 60)]
+
+
 def test_estimators_train_for_these_epochs(rng):
     """100 steps an epoch: 30 of them are 3,000."""
     X = rng.normal(size=(6400, 4))
     y = (X[:, 0] > 0).astype(int)
     few = sp.ShadowClassifier((10, 10), n_nodes=4, random_state=0).fit(X, y)
-    assert few.n_iter_ == 52  # the root of .6 over .2
+    assert few.n_iter_ == 118  # .6 over .2, to the power of 1.25
     assert sp.ShadowClassifier((10, 10), n_nodes=4, max_iter=3, random_state=0).fit(X, y).n_iter_ == 3
     assert few.retrain(X, y).n_iter_ == 30
     one_layer = sp.ShadowClassifier((10, 10), n_nodes=1, prune_layers=[1], random_state=0).fit(X, y)
-    assert one_layer.n_iter_ == 31  # 11 of 20 nodes
+    assert one_layer.n_iter_ == 33  # 11 of 20 nodes
     whole = sp.ShadowClassifier((10, 10), n_nodes=None, random_state=0).fit(X, y)
     assert whole.prune(X, y, n_nodes=2).n_iter_ == 10
     inputs = sp.ShadowClassifier((4,), n_nodes=None, n_inputs=1, max_iter="auto", random_state=0).fit(X, y)
     assert inputs.n_iter_ == 30
 
 
-@pytest.mark.parametrize(("classes", "epochs"), [(2, 44), (4, 52)])
+@pytest.mark.parametrize(("classes", "epochs"), [(2, 77), (4, 52)])
 def test_epochs_go_with_weights_per_target(rng, classes, epochs):
     """Of 6,400 rows: 1,800 weights with two classes, .28 per target; 1,920 with four, .075."""
     X = rng.normal(size=(6400, 4))
@@ -382,7 +402,7 @@ def test_small_levels_of_a_path_train_for_longer(rng):
     """6,400 of 8,000 rows, 100 steps an epoch. Levels of 20, 14, 8, 4 and 3 nodes, the last for 2.
 
     The whole network trains for .8 of 30 epochs; with the order of each level begins the next: after 4, then
-    37/15, 52/15 and 60/15. For .1 of the nodes 60 epochs are usual, which the last level has, and
+    50/15, 118/15 and 170/15. For .1 of the nodes 240 epochs are usual, which the last level has, and
     its smallest network a third of them alone.
     """
     X = rng.normal(size=(8000, 4))
@@ -394,5 +414,5 @@ def test_small_levels_of_a_path_train_for_longer(rng):
         "random_state": 0,
     }
     path = sp.ShadowPath(**options).fit(X, y)
-    assert len(path.history_.loss) == 24 + (3 + 4 + 4 + 60) + 20
+    assert len(path.history_.loss) == 24 + (4 + 8 + 12 + 240) + 80
     assert len(sp.ShadowPath(**options, max_iter=30).fit(X, y).history_.loss) == 24 + (2 + 2 + 2 + 30) + 10

@@ -70,6 +70,8 @@ def test_what_the_levels_of_256_nodes_do_when():
     ]  # fmt: skip
     last = grown[-1]
     assert (last.soft, last.tries, last.halving, last.alone) == (8, 16, 4, 20)
+    longest = _levels.stages_of(256, 12, lambda kept: usual_epochs(8000, 64, kept), 64)[-1]
+    assert (longest.epochs, longest.tries) == (240, 128)  # no more than twice as many orders
     last = _levels.stages_of(15, 2, lambda kept: 30, 32)[-1]
     assert (last.top, last.tries) == (3, 32)  # just few
     assert _levels.stages_of(15, 2, lambda kept: 30, 1)[-1].tries == 1
