@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
@@ -23,11 +22,11 @@ from ._defaults import (
     classes_per_node,
     usual_batch_size,
     usual_epochs,
+    usual_epochs_when_trained,
     usual_learning_rate,
     usual_score_rate,
     usual_tries,
     usual_weight_decay,
-    weights_per_target,
 )
 from ._folding import check_start, fold_inputs, unfold_inputs
 from ._parameters import N_NODES, check_shorthand, checked_layers
@@ -412,10 +411,10 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         elif rate == "auto":
             rate = usual_learning_rate(batch, _kept_share(shadow, 1), classes_per_node(final, loss))
         if epochs == "auto" and warm:
-            epochs = math.ceil(usual_epochs(n_rows, batch) / 3)
+            epochs = usual_epochs_when_trained(n_rows, batch)
         elif epochs == "auto":
             kept = float(sum(final[1:-1]) / network.n_nodes) if network.n_nodes else 1.0
-            epochs = usual_epochs(n_rows, batch, kept, weights_per_target(network.widths, n_rows), loss)
+            epochs = usual_epochs(network.widths, n_rows, batch, loss, kept)
         tries = 1
         if shadow is not None and shadow.may_shrink:
             tries = usual_tries(network.widths, final, n_rows, loss)

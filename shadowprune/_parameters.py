@@ -59,7 +59,8 @@ PARAMETERS = """hidden_layer_sizes : int or sequence of int, default=(64, 64, 64
         nodes than there are classes it is times classes per node, again up to three.
     max_iter : int or "auto", default="auto"
         Epochs. "auto" is 30, up to 60 where less than .3 of the nodes are kept (a limit that rises to .6 as
-        the weights per target fall from .4 to .2), or as many as make 3,000 steps. From 4,096 rows on, but
+        the weights per target fall from .4 to .2), or as many as make 3,000 steps, of
+        classifiers with more than nine weights per row down to half of these. From 4,096 rows on, but
         not of several classes, it grows with the power of 1.25 of .3 over the part kept, up to 240 or to
         3,000,000 rows seen.
     early_stopping : bool, default=False

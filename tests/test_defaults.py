@@ -341,36 +341,57 @@ def test_a_rate_of_the_scores_is_times_that_of_the_shadow(rng):
     assert np.array_equal(same, slow) and not np.array_equal(slow, usual)
 
 
+def epochs_of(weights, rows, part, loss="binary_crossentropy"):
+    """Epochs where the whole network has so many weights and one output."""
+    return _defaults.usual_epochs((weights, 1), rows, _defaults.usual_batch_size(rows), loss, part)
+
+
 def test_few_nodes_take_more_epochs():
     parts = (1, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05, 0.01)
-    assert [_defaults.usual_epochs(97_687, 512, part) for part in parts] == [30, 30, 30, 30, 37, 52, 60, 60]
-    many = [_defaults.usual_epochs(97_687, 512, part, per_target=0.15) for part in parts]
-    assert many == [30, 30, 33, 42, 52, 60, 60, 60]
-    by_rows = [
-        _defaults.usual_epochs(97_687, 512, 0.3, per_target) for per_target in (0.5, 0.4, 0.3, 0.2, 0.1)
-    ]
-    assert by_rows == [30, 30, 35, 42, 42]
-    assert [_defaults.usual_epochs(426, 32, part) for part in (1, 0.1)] == [215, 215]  # 14 steps each
-    assert [_defaults.usual_epochs(2000, 32, part) for part in (1, 0.05)] == [48, 60]
+    assert [epochs_of(50_000, 97_687, part) for part in parts] == [30, 30, 30, 30, 37, 52, 60, 60]
+    assert [epochs_of(14_912, 97_687, part) for part in parts] == [30, 30, 33, 42, 52, 60, 60, 60]
+    weights = (50_000, 40_000, 30_000, 20_000, 10_000)
+    assert [epochs_of(n, 100_000, 0.3) for n in weights] == [30, 30, 35, 42, 42]
+    assert [epochs_of(3000, 426, part) for part in (1, 0.1)] == [215, 215]  # 14 steps each
+    assert [epochs_of(10_000, 2000, part) for part in (1, 0.05)] == [48, 60]
 
 
 @pytest.mark.parametrize(
-    ("rows", "batch", "epochs"),
+    ("weights", "epochs"),
     [
-        (4095, 32, [30, 37, 52, 60, 60]),
-        (4096, 64, [47, 50, 118, 240, 240]),  # 64 steps each
-        (8000, 64, [30, 50, 118, 240, 240]),
-        (16_000, 64, [30, 50, 118, 188, 188]),  # 3,000,000 rows
-        (30_000, 128, [30, 50, 100, 100, 100]),
-        (50_000, 256, [30, 50, 60, 60, 60]),
-        (60_000, 256, [30, 50, 52, 60, 60]),
+        (4000, [100, 100, 100, 100]),  # 3,000 steps of 30
+        (8640, [100, 100, 100, 100]),  # nine weights per row
+        (10_000, [75, 90, 100, 100]),  # .864 squared
+        (12_000, [52, 62, 100, 100]),
+        (13_000, [50, 60, 100, 100]),  # half
+        (50_000, [50, 60, 100, 100]),
     ],
 )
-def test_few_nodes_of_few_rows_take_still_more(rows, batch, epochs):
+def test_classifiers_of_many_weights_per_row_take_fewer(weights, epochs):
+    parts = (1, 0.7, 0.25, 0.1)
+    for loss in ("binary_crossentropy", "categorical_crossentropy"):
+        assert [epochs_of(weights, 960, part, loss) for part in parts] == epochs
+    assert {epochs_of(weights, 960, part, "squared_error") for part in parts} == {100}
+
+
+@pytest.mark.parametrize(
+    ("rows", "epochs"),
+    [
+        (4095, [30, 37, 52, 60, 60]),
+        (4096, [47, 50, 118, 240, 240]),  # 64 steps each
+        (8000, [30, 50, 118, 240, 240]),
+        (16_000, [30, 50, 118, 188, 188]),  # 3,000,000 rows
+        (30_000, [30, 50, 100, 100, 100]),
+        (50_000, [30, 50, 60, 60, 60]),
+        (60_000, [30, 50, 52, 60, 60]),
+    ],
+)
+def test_few_nodes_of_few_rows_take_still_more(rows, epochs):
     """1.5 to the power of 1.25 is 1.66, 3 to it 3.95."""
     parts = (0.3, 0.2, 0.1, 0.05, 0.01)
-    assert [_defaults.usual_epochs(rows, batch, part, loss="squared_error") for part in parts] == epochs
-    several = [_defaults.usual_epochs(rows, batch, part, loss="categorical_crossentropy") for part in parts]
+    for loss in ("binary_crossentropy", "squared_error"):
+        assert [epochs_of(rows, rows, part, loss) for part in parts] == epochs
+    several = [epochs_of(rows, rows, part, "categorical_crossentropy") for part in parts]
     assert several == [max(epochs[0], usual) for usual in (30, 37, 52, 60, 60)]
 
 
