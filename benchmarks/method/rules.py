@@ -12,6 +12,7 @@ from shadowprune._defaults import (
     FADED,
     FEW,
     FEW_OF_MANY,
+    FULL,
     LONGER,
     LONGER_ROWS,
     LONGEST,
@@ -90,7 +91,8 @@ def rules_section(tables: dict[str, list[Record]]) -> list[str]:
         "Batch, times the default:", "",
         *markdown(["rows", "batch", *(f"{o['batch']:g}" for o in batches)], rows["batch"]),
         "What half of the epochs gains, by the part of the nodes kept; the rule takes no fewer than make "
-        f"{STEPS:,} steps, although some problems of few rows would gain:", "",
+        f"{STEPS:,} steps, and where the whole network has more than {FULL:g} weights per row down to half of "
+        "them, but with fewer nodes more, with the root:", "",
         *markdown([*heads[:2], *(f"{f:g}" for f in DEFAULTS_AT)], rows["half"]),
         "What twice the epochs gain. The rule takes more below "
         f"{FEW:g}, a limit that rises to {FEW_OF_MANY:g} as weights per target fall from {PLENTY:g} to "
