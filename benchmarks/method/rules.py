@@ -91,7 +91,7 @@ def rules_section(tables: dict[str, list[Record]]) -> list[str]:
         "Batch, times the default:", "",
         *markdown(["rows", "batch", *(f"{o['batch']:g}" for o in batches)], rows["batch"]),
         "What half of the epochs gains, by the part of the nodes kept; the rule takes no fewer than make "
-        f"{STEPS:,} steps, and where the whole network has more than {FULL:g} weights per row down to half of "
+        f"{STEPS:,} steps, where the whole network has more than {FULL:g} weights per row down to half of "
         "them, but with fewer nodes more, with the root:", "",
         *markdown([*heads[:2], *(f"{f:g}" for f in DEFAULTS_AT)], rows["half"]),
         "What twice the epochs gain. The rule takes more below "
