@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
@@ -22,7 +23,6 @@ from ._defaults import (
     classes_per_node,
     usual_batch_size,
     usual_epochs,
-    usual_epochs_when_trained,
     usual_learning_rate,
     usual_score_rate,
     usual_tries,
@@ -411,7 +411,7 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         elif rate == "auto":
             rate = usual_learning_rate(batch, _kept_share(shadow, 1), classes_per_node(final, loss))
         if epochs == "auto" and warm:
-            epochs = usual_epochs_when_trained(n_rows, batch)
+            epochs = math.ceil(usual_epochs(network.widths, n_rows, batch, loss) / 3)
         elif epochs == "auto":
             kept = float(sum(final[1:-1]) / network.n_nodes) if network.n_nodes else 1.0
             epochs = usual_epochs(network.widths, n_rows, batch, loss, kept)

@@ -13,7 +13,14 @@ from shadowprune._defaults import usual_epochs
 @pytest.mark.parametrize(
     ("n", "smallest"), [(256, 12), (10, 9), (6, 1), (44, 4), (2000, 3), (3, 2), (256, 4)]
 )
-@pytest.mark.parametrize("longer", [lambda kept: 1, lambda kept: min(2, max(1, kept**-0.5))])
+@pytest.mark.parametrize(
+    "longer",
+    [
+        lambda kept: 1,
+        lambda kept: min(2, max(1, kept**-0.5)),
+        lambda kept: min(8, max(1, 0.3 / kept) ** 1.25),
+    ],
+)
 def test_levels_cover_every_count_and_no_network_sees_too_much(n, smallest, epochs, longer):
     def usual(kept):
         return round(epochs * longer(kept))

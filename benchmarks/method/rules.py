@@ -12,7 +12,6 @@ from shadowprune._defaults import (
     FADED,
     FEW,
     FEW_OF_MANY,
-    FULL,
     LONGER,
     LONGER_ROWS,
     LONGEST,
@@ -91,14 +90,13 @@ def rules_section(tables: dict[str, list[Record]]) -> list[str]:
         "Batch, times the default:", "",
         *markdown(["rows", "batch", *(f"{o['batch']:g}" for o in batches)], rows["batch"]),
         "What half of the epochs gains, by the part of the nodes kept; the rule takes no fewer than make "
-        f"{STEPS:,} steps, where the whole network has more than {FULL:g} weights per row down to half of "
-        "them, but with fewer nodes more, with the root:", "",
+        f"{STEPS:,} steps, although some problems of few rows would gain:", "",
         *markdown([*heads[:2], *(f"{f:g}" for f in DEFAULTS_AT)], rows["half"]),
         "What twice the epochs gain. The rule takes more below "
         f"{FEW:g}, a limit that rises to {FEW_OF_MANY:g} as weights per target fall from {PLENTY:g} to "
         f"{PLENTY * FEW / FEW_OF_MANY:g}, with the root, up to twice 30, where these are not fewer than "
-        f"{STEPS:,} steps anyway; from {LONGER_ROWS:,} rows on and not of several classes with the power of "
-        f"{LONGER:g}, up to {LONGEST:g} times 30 or to {SEEN:,} rows seen:", "",
+        f"{STEPS:,} steps anyway; with {LONGER_ROWS[0]:,} to {LONGER_ROWS[1]:,} rows of no more than two "
+        f"classes with the power of {LONGER:g}, up to {LONGEST:g} times 30 or {SEEN:,} rows seen:", "",
         *markdown([*heads[:2], *(f"{f:g}" for f in DEFAULTS_AT)], rows["twice"]),
     ]  # fmt: skip
     return lines
