@@ -29,9 +29,8 @@ FADED = 0.2  # with them the fade falls from one at PLENTY down to this
 SLOWER, SLOWER_ROWS = 0.5, (512, 16_384)  # scores of few nodes, of rows from here to there
 EPOCHS, STEPS = 30, 3000  # at least
 FEW, FEW_OF_MANY = 0.3, 0.6  # parts of the nodes below which epochs grow, of few and of many rows
-TWICE = 2.0  # then so many times at most
-LONGER, LONGEST = 1.25, 8.0  # or with this power, and so many times at most,
-LONGER_ROWS, SEEN = 4096, 3_000_000  # from these rows on, of which these are seen at most
+LONGER_ROWS = 4096, 50_000  # from here to there they grow faster,
+LONGER, LONGEST, SEEN = 1.25, 8.0, 3_000_000  # with this power, to so many times, or until these are seen
 NARROW = 6  # nodes of a hidden layer up to which several orders of them are tried
 ORDERS, FROM = (8, 64, 32, 16, 8), (512, 8192, 16_384, 32_768)  # so many; the next from so many rows on
 FROM_OF_CLASSES = (512, 32_768, 65_536, 131_072)  # of several
@@ -54,21 +53,20 @@ def usual_learning_rate(batch_size: int, kept: float, classes: float = 1.0) -> f
     return float(5e-3 * max(1.0, math.sqrt(batch_size / 512)) * few * min(3.0, classes))
 
 
-def usual_epochs(
-    n_rows: int, batch_size: int, kept: float = 1.0, per_target: float = math.inf, loss: str = ""
-) -> int:
+def usual_epochs(widths: Sequence[Any], n_rows: int, batch_size: int, loss: str, kept: float = 1.0) -> int:
     """Epochs of a network that keeps this part of its nodes: 30 to 240, or as many as make 3,000 steps.
 
-    Few nodes are slow to train and cost little, so below .3 of them there are more, with the root, up to 60.
-    With less than .4 weights per target (before the pruning) this limit rises, to .6 at .2 and less; most
-    problems of fewer rows lost by it. From 4,096 rows on they grow with the power of 1.25, up to 240 or to
-    three million rows seen: fewer rows lost by it, and more take their time. Not so of several classes, which
-    take more time as it is.
+    Few nodes are slow to train and cost little. So epochs grow with the root of a limit over the part kept,
+    up to 60. The limit is .3 and rises, as weights per target (before the pruning) fall from .4 to .2, to .6;
+    most problems of fewer rows lost by that. With 4,096 to 50,000 rows they grow with the power of 1.25, up
+    to 240 or to 3,000,000 rows seen; fewer rows lost by it. Not so of several classes, which take more time
+    as it is.
     """
-    fewer = min(FEW_OF_MANY, max(FEW, FEW * PLENTY / per_target)) / kept
-    longer = min(TWICE, max(1.0, math.sqrt(fewer)))
-    if n_rows >= LONGER_ROWS and loss != "categorical_crossentropy":
-        longer = max(longer, min(LONGEST, fewer**LONGER, SEEN / n_rows / EPOCHS))
+    scarcity = min(FEW_OF_MANY, max(FEW, FEW * PLENTY / weights_per_target(widths, n_rows))) / kept
+    power, most = 0.5, 2.0
+    if LONGER_ROWS[0] <= n_rows < LONGER_ROWS[1] and loss != "categorical_crossentropy":
+        power, most = LONGER, min(LONGEST, SEEN / n_rows / EPOCHS)
+    longer = min(most, max(1.0, float(scarcity**power)))
     return max(round(EPOCHS * longer), math.ceil(STEPS / math.ceil(n_rows / batch_size)))
 
 

@@ -27,7 +27,6 @@ from ._defaults import (
     usual_score_rate,
     usual_tries,
     usual_weight_decay,
-    weights_per_target,
 )
 from ._folding import check_start, fold_inputs, unfold_inputs
 from ._parameters import N_NODES, check_shorthand, checked_layers
@@ -412,10 +411,10 @@ class ShadowEstimator(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         elif rate == "auto":
             rate = usual_learning_rate(batch, _kept_share(shadow, 1), classes_per_node(final, loss))
         if epochs == "auto" and warm:
-            epochs = math.ceil(usual_epochs(n_rows, batch) / 3)
+            epochs = math.ceil(usual_epochs(network.widths, n_rows, batch, loss) / 3)
         elif epochs == "auto":
             kept = float(sum(final[1:-1]) / network.n_nodes) if network.n_nodes else 1.0
-            epochs = usual_epochs(n_rows, batch, kept, weights_per_target(network.widths, n_rows), loss)
+            epochs = usual_epochs(network.widths, n_rows, batch, loss, kept)
         tries = 1
         if shadow is not None and shadow.may_shrink:
             tries = usual_tries(network.widths, final, n_rows, loss)

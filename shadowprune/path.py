@@ -16,7 +16,7 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
 from ._checks import check_weights
-from ._defaults import classes_per_node, usual_epochs, usual_learning_rate, usual_orders, weights_per_target
+from ._defaults import classes_per_node, usual_epochs, usual_learning_rate, usual_orders
 from ._levels import count_epochs, stages_of
 from .budget import Budget, count
 from .estimators import ShadowClassifier
@@ -165,8 +165,7 @@ class ShadowPath(BaseEstimator):  # type: ignore[misc]
         def epochs(kept: float) -> int:
             if self.max_iter != "auto":
                 return settings.epochs
-            per_target = weights_per_target(network.widths, rows.n)
-            return usual_epochs(rows.n, batch, kept, per_target, settings.loss)
+            return usual_epochs(network.widths, rows.n, batch, settings.loss, kept)
 
         stages = stages_of(n, smallest, epochs, usual_orders(rows.n, settings.loss))
         with one._progress(count_epochs(stages), type(self).__name__) as tick:

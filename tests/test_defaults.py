@@ -341,17 +341,41 @@ def test_a_rate_of_the_scores_is_times_that_of_the_shadow(rng):
     assert np.array_equal(same, slow) and not np.array_equal(slow, usual)
 
 
+def epochs_of(weights, rows, part, loss="binary_crossentropy"):
+    """Epochs where the whole network has so many weights and one output."""
+    return _defaults.usual_epochs((weights, 1), rows, _defaults.usual_batch_size(rows), loss, part)
+
+
 def test_few_nodes_take_more_epochs():
     parts = (1, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05, 0.01)
-    assert [_defaults.usual_epochs(97_687, 512, part) for part in parts] == [30, 30, 30, 30, 37, 52, 60, 60]
-    many = [_defaults.usual_epochs(97_687, 512, part, per_target=0.15) for part in parts]
-    assert many == [30, 30, 33, 42, 52, 60, 60, 60]
-    by_rows = [
-        _defaults.usual_epochs(97_687, 512, 0.3, per_target) for per_target in (0.5, 0.4, 0.3, 0.2, 0.1)
-    ]
-    assert by_rows == [30, 30, 35, 42, 42]
-    assert [_defaults.usual_epochs(426, 32, part) for part in (1, 0.1)] == [215, 215]  # 14 steps each
-    assert [_defaults.usual_epochs(2000, 32, part) for part in (1, 0.05)] == [48, 60]
+    assert [epochs_of(50_000, 97_687, part) for part in parts] == [30, 30, 30, 30, 37, 52, 60, 60]
+    assert [epochs_of(14_912, 97_687, part) for part in parts] == [30, 30, 33, 42, 52, 60, 60, 60]
+    weights = (50_000, 40_000, 30_000, 20_000, 10_000)
+    assert [epochs_of(n, 100_000, 0.3) for n in weights] == [30, 30, 35, 42, 42]
+    assert [epochs_of(3000, 426, part) for part in (1, 0.1)] == [215, 215]  # 14 steps each
+    assert [epochs_of(10_000, 2000, part) for part in (1, 0.05)] == [48, 60]
+
+
+@pytest.mark.parametrize(
+    ("rows", "epochs"),
+    [
+        (4095, [30, 37, 52, 60, 60]),
+        (4096, [47, 50, 118, 240, 240]),  # 64 steps each
+        (8000, [30, 50, 118, 240, 240]),
+        (16_000, [30, 50, 118, 188, 188]),  # 3,000,000 rows
+        (30_000, [30, 50, 100, 100, 100]),
+        (49_999, [30, 50, 60, 60, 60]),
+        (50_000, [30, 37, 52, 60, 60]),
+        (60_000, [30, 37, 52, 60, 60]),
+    ],
+)
+def test_few_nodes_of_few_rows_take_still_more(rows, epochs):
+    """1.5 to the power of 1.25 is 1.66, 3 to it 3.95."""
+    parts = (0.3, 0.2, 0.1, 0.05, 0.01)
+    for loss in ("binary_crossentropy", "squared_error"):
+        assert [epochs_of(rows, rows, part, loss) for part in parts] == epochs
+    several = [epochs_of(rows, rows, part, "categorical_crossentropy") for part in parts]
+    assert several == [max(epochs[0], usual) for usual in (30, 37, 52, 60, 60)]
 
 
 def test_estimators_train_for_these_epochs(rng):
@@ -359,18 +383,18 @@ def test_estimators_train_for_these_epochs(rng):
     X = rng.normal(size=(6400, 4))
     y = (X[:, 0] > 0).astype(int)
     few = sp.ShadowClassifier((10, 10), n_nodes=4, random_state=0).fit(X, y)
-    assert few.n_iter_ == 52  # the root of .6 over .2
+    assert few.n_iter_ == 118  # .6 over .2, to the power of 1.25
     assert sp.ShadowClassifier((10, 10), n_nodes=4, max_iter=3, random_state=0).fit(X, y).n_iter_ == 3
     assert few.retrain(X, y).n_iter_ == 30
     one_layer = sp.ShadowClassifier((10, 10), n_nodes=1, prune_layers=[1], random_state=0).fit(X, y)
-    assert one_layer.n_iter_ == 31  # 11 of 20 nodes
+    assert one_layer.n_iter_ == 33  # 11 of 20 nodes
     whole = sp.ShadowClassifier((10, 10), n_nodes=None, random_state=0).fit(X, y)
     assert whole.prune(X, y, n_nodes=2).n_iter_ == 10
     inputs = sp.ShadowClassifier((4,), n_nodes=None, n_inputs=1, max_iter="auto", random_state=0).fit(X, y)
     assert inputs.n_iter_ == 30
 
 
-@pytest.mark.parametrize(("classes", "epochs"), [(2, 44), (4, 52)])
+@pytest.mark.parametrize(("classes", "epochs"), [(2, 77), (4, 52)])
 def test_epochs_go_with_weights_per_target(rng, classes, epochs):
     """Of 6,400 rows: 1,800 weights with two classes, .28 per target; 1,920 with four, .075."""
     X = rng.normal(size=(6400, 4))
@@ -382,7 +406,7 @@ def test_small_levels_of_a_path_train_for_longer(rng):
     """6,400 of 8,000 rows, 100 steps an epoch. Levels of 20, 14, 8, 4 and 3 nodes, the last for 2.
 
     The whole network trains for .8 of 30 epochs; with the order of each level begins the next: after 4, then
-    37/15, 52/15 and 60/15. For .1 of the nodes 60 epochs are usual, which the last level has, and
+    50/15, 118/15 and 170/15. For .1 of the nodes 240 epochs are usual, which the last level has, and
     its smallest network a third of them alone.
     """
     X = rng.normal(size=(8000, 4))
@@ -394,5 +418,5 @@ def test_small_levels_of_a_path_train_for_longer(rng):
         "random_state": 0,
     }
     path = sp.ShadowPath(**options).fit(X, y)
-    assert len(path.history_.loss) == 24 + (3 + 4 + 4 + 60) + 20
+    assert len(path.history_.loss) == 24 + (4 + 8 + 12 + 240) + 80
     assert len(sp.ShadowPath(**options, max_iter=30).fit(X, y).history_.loss) == 24 + (2 + 2 + 2 + 30) + 10

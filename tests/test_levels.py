@@ -1,5 +1,7 @@
 """When the levels of a path train, and for how long."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,14 @@ from shadowprune._defaults import usual_epochs
 @pytest.mark.parametrize(
     ("n", "smallest"), [(256, 12), (10, 9), (6, 1), (44, 4), (2000, 3), (3, 2), (256, 4)]
 )
-@pytest.mark.parametrize("longer", [lambda kept: 1, lambda kept: min(2, max(1, kept**-0.5))])
+@pytest.mark.parametrize(
+    "longer",
+    [
+        lambda kept: 1,
+        lambda kept: min(2, max(1, kept**-0.5)),
+        lambda kept: min(8, max(1, 0.3 / kept) ** 1.25),
+    ],
+)
 def test_levels_cover_every_count_and_no_network_sees_too_much(n, smallest, epochs, longer):
     def usual(kept):
         return round(epochs * longer(kept))
@@ -64,12 +73,16 @@ def test_what_the_levels_of_256_nodes_do_when():
     assert (stages[-1].soft, stages[-1].halving, stages[-1].alone) == (4, 2, 10)
     assert [seen for seen in range(12, 22) if stages[-1].is_halved(seen)] == [18, 20]
     assert {one.alone for one in stages[:-1]} == {0}
-    grown = _levels.stages_of(256, 12, lambda kept: usual_epochs(88_000, 512, kept, 0.17), 8)  # up to 60
+    many = functools.partial(usual_epochs, (14_960, 1), 88_000, 512, "binary_crossentropy")  # up to 60
+    grown = _levels.stages_of(256, 12, many, 8)
     assert [(one.begin, one.epochs) for one in grown] == [
         (0, 24), (4, 26), (7, 22), (11, 27), (15, 45), (19, 60)
     ]  # fmt: skip
     last = grown[-1]
     assert (last.soft, last.tries, last.halving, last.alone) == (8, 16, 4, 20)
+    few = functools.partial(usual_epochs, (14_960, 1), 8000, 64, "binary_crossentropy")
+    longest = _levels.stages_of(256, 12, few, 64)[-1]
+    assert (longest.epochs, longest.tries) == (240, 128)  # no more than twice as many orders
     last = _levels.stages_of(15, 2, lambda kept: 30, 32)[-1]
     assert (last.top, last.tries) == (3, 32)  # just few
     assert _levels.stages_of(15, 2, lambda kept: 30, 1)[-1].tries == 1

@@ -11,7 +11,6 @@ from shadowprune._defaults import (
     usual_score_rate,
     usual_tries,
     usual_weight_decay,
-    weights_per_target,
 )
 
 from ..report import markdown
@@ -56,7 +55,7 @@ def settings_table() -> list[str]:
         decay = usual_weight_decay(whole, n, loss)
         last = decay(few) * decay.by_stage(few)[-1]
         rates = [usual_learning_rate(batch, kept) for kept in (1, PART)]
-        epochs = [usual_epochs(n, batch, kept, weights_per_target(whole, n), loss) for kept in (1, PART)]
+        epochs = [usual_epochs(whole, n, batch, loss, kept) for kept in (1, PART)]
         rows.append([
             f"{n:,}", str(batch), " → ".join(f"{rate:.2g}" for rate in rates), " → ".join(map(str, epochs)),
             f"{decay(whole):.2g} → {last:.2g}", str(usual_tries(whole, few, n, loss)),

@@ -10,7 +10,7 @@ from itertools import product
 from typing import Any
 
 from shadowprune import ShadowClassifier, ShadowPath
-from shadowprune._defaults import WeightDecay, usual_epochs, weights_per_target
+from shadowprune._defaults import WeightDecay, usual_epochs
 from shadowprune.network import Network
 from shadowprune.training import Settings
 
@@ -87,15 +87,14 @@ class _Other(ShadowClassifier):
 
 def _in_full(data: Data) -> bool:
     """Whether the methods have the estimator's epochs: not so in quick mode."""
-    return data.epochs == usual_epochs(len(data.x), data.batch)
+    return data.epochs == usual_epochs(data.widths, len(data.x), data.batch, data.loss)
 
 
 def _own_epochs(data: Data, kept: float) -> int:
     """What the estimator takes for this part of the nodes."""
     if not _in_full(data):
         return data.epochs
-    n = len(data.x)
-    return usual_epochs(n, data.batch, kept, weights_per_target(data.widths, n), data.loss)
+    return usual_epochs(data.widths, len(data.x), data.batch, data.loss, kept)
 
 
 def shadow(

@@ -12,7 +12,11 @@ from shadowprune._defaults import (
     FADED,
     FEW,
     FEW_OF_MANY,
+    LONGER,
+    LONGER_ROWS,
+    LONGEST,
     PLENTY,
+    SEEN,
     STEPS,
     usual_batch_size,
     usual_weight_decay,
@@ -91,7 +95,8 @@ def rules_section(tables: dict[str, list[Record]]) -> list[str]:
         "What twice the epochs gain. The rule takes more below "
         f"{FEW:g}, a limit that rises to {FEW_OF_MANY:g} as weights per target fall from {PLENTY:g} to "
         f"{PLENTY * FEW / FEW_OF_MANY:g}, with the root, up to twice 30, where these are not fewer than "
-        f"{STEPS:,} steps anyway:", "",
+        f"{STEPS:,} steps anyway; with {LONGER_ROWS[0]:,} to {LONGER_ROWS[1]:,} rows of no more than two "
+        f"classes with the power of {LONGER:g}, up to {LONGEST:g} times 30 or {SEEN:,} rows seen:", "",
         *markdown([*heads[:2], *(f"{f:g}" for f in DEFAULTS_AT)], rows["twice"]),
     ]  # fmt: skip
     return lines
