@@ -211,6 +211,55 @@ def test_the_best_on_the_validation_rows_is_tested(monkeypatch):
     ]
 
 
+def test_seeds_with_test_rows_of_their_own_choose_alone(monkeypatch):
+    monkeypatch.setitem(methods.METHODS, "m", methods.Method(None, ({"decay": (dense.RULE, 0.2)},)))
+    plan = study.Plan("digits", ["m"], (0.3,), seeds=2)
+    splits = [range(5), range(5, 10)]
+    assert plan.choices() == splits == [plan.tuning_seeds(seed) for seed in (0, 1)]
+    assert dataclasses.replace(plan, sample="flavour").choices() == [range(2)]
+    run = {"method": "m", "nodes": 38, "stage": "validation"}
+    records = [
+        run | {"option": f"decay={decay}", "seed": seed, "accuracy": 0.9, "auc": 0.9}
+        for decay in ("rule", 0.2)
+        for choice in splits
+        for seed in choice
+    ]
+    for r in records:  # what the first seed likes the second does not; its last split is yet to come
+        r["accuracy"] += 0.01 if (r["seed"] < 5) == (r["option"] == "decay=0.2") else 0.0
+    (last,) = study.jobs(plan, "validation", records[:-1])
+    assert last == study.Job("validation", "m", 9, ((38, "decay=0.2"),))
+    first, second = (study.Job("test", "m", s, ((38, f"decay={d}"),)) for s, d in enumerate((0.2, "rule")))
+    assert study.jobs(plan, "test", records[:-1]) == [first]
+    assert study.jobs(plan, "validation", records) == []
+    assert study.jobs(plan, "test", records) == [first, second]
+
+
+@pytest.mark.parametrize("sample", samples.REPEATED)
+def test_splits_to_choose_by_hold_no_test_row_of_their_seed(sample, monkeypatch):
+    class Same:  # rows as they come, to tell which they are
+        def fit(self, X):
+            return self
+
+        def transform(self, X):
+            return X
+
+    monkeypatch.setattr(samples, "StandardScaler", Same)
+    samples._load.cache_clear()
+
+    def rows(*parts):
+        return sorted(row.tobytes() for part in parts for row in part)
+
+    scored = set()
+    for tested in (0, 3):
+        test = samples.load(sample, tested, validation=False)
+        for seed in range(samples.SPLITS * tested, samples.SPLITS * (tested + 1)):
+            split = samples.load(sample, seed, validation=True)
+            assert rows(split.x, split.x_score) == rows(test.x)
+            scored.add(b"".join(rows(split.x_score)))
+    assert len(scored) == 2 * samples.SPLITS
+    samples._load.cache_clear()
+
+
 def test_a_dead_network_speaks_against_nothing(monkeypatch):
     """As long as one with the same option lives; not so for the defaults, which must not die."""
     method = methods.Method(None, ({"decay": (dense.RULE, 0.2, 0.5)},))
@@ -225,7 +274,8 @@ def test_a_dead_network_speaks_against_nothing(monkeypatch):
             for decay, auc in aucs.items()
             for seed in seeds
         ]
-        assert study.chosen(plan, records, "m", 76) == ([{"decay": best}], True)
+        scores = study.scores_of(plan, records)
+        assert study.chosen(plan, scores, "m", 76, seeds) == ([{"decay": best}], True)
 
 
 def test_no_test_row_chooses_anything():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from . import samples
 from .methods import TABLES, Method, Option, name_of, option_of
 
 Record = dict[str, Any]
+Scores = dict[tuple[str, int, int], dict[str, float | None]]  # method, nodes, seed -> option -> AUC or accuracy
 
 FRACTIONS = (0.9, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05)
 TUNED = (
@@ -30,13 +32,14 @@ TUNED = (
 DEFAULTS_AT = (1.0, 0.3, 0.1, 0.05)  # budgets of the defaults, and of what their rules were chosen by
 SEEDS, SEEDS_GENERATED = 5, 20  # more where the fewest nodes are nearly level
 TUNING_SEEDS = 2
-TUNING_SEEDS_REPEATED = 5  # where every seed has a validation part of its own, and a small one
-# of the defaults, where tenths of a per mille are to be seen: seeds to tune with, and to test with
+# of the defaults, where tenths of a per mille are to be seen: seeds to tune with, and to test with; where
+# every seed tests on other rows it chooses alone, on so many splits of those it trains on
 DEFAULTS_SEEDS = {
-    "jets": (5, 10), "generated": (3, 5), "flavour": (40, 120), samples.NOISY: (40, 240), "digits": (24, 200),
-    "breast cancer": (40, 100),
+    "jets": (5, 10), "generated": (3, 5), "flavour": (40, 120), samples.NOISY: (40, 240),
+    "digits": (samples.SPLITS, 30), "breast cancer": (samples.SPLITS, 60),
 }  # fmt: skip
 RULES_SEEDS = 5
+EVERY = 10.0  # seconds: how often files are written while jobs run
 DEAD = 0.5  # AUC of a network with the same output for all rows
 COLUMNS = (
     "stage", "method", "nodes", "option", "seed", "kept", "own", "auc", "accuracy", "rejection_50",
@@ -72,14 +75,26 @@ class Plan:
         hidden = samples.hidden(self.sample)
         return min(node_counts(self.tuned, hidden).values(), key=lambda n: abs(math.log(n / nodes)))
 
-    def tuning_seeds(self) -> range:
+    def tuning_seeds(self, tested: int = 0) -> range:
+        """Of the validation parts that the options of this test seed are chosen on, most often those of all.
+
+        Where every seed has test rows of its own, what another seed chooses has seen them.
+        """
+        first = samples.SPLITS * tested if self.sample in samples.REPEATED else 0
+        number = TUNING_SEEDS
         if self.quick:
-            return range(1)
-        if self.table == "rules":
-            return range(RULES_SEEDS)
-        if self.table == "defaults":
-            return range(DEFAULTS_SEEDS[self.sample][0])
-        return range(TUNING_SEEDS_REPEATED if self.sample in samples.REPEATED else TUNING_SEEDS)
+            number = 1
+        elif self.table == "rules":
+            number = RULES_SEEDS
+        elif self.table == "defaults":
+            number = DEFAULTS_SEEDS[self.sample][0]
+        elif self.sample in samples.REPEATED:
+            number = samples.SPLITS
+        return range(first, first + number)
+
+    def choices(self) -> list[range]:
+        """The seeds that each choice is made with; rules are chosen and not tested."""
+        return list(dict.fromkeys(map(self.tuning_seeds, self.test_seeds() or range(1))))
 
     def test_seeds(self) -> range:
         if self.table == "rules":
@@ -158,27 +173,34 @@ def run(plan: Plan, job: Job) -> list[Record]:
     return found
 
 
-def chosen(plan: Plan, records: Sequence[Record], method: str, nodes: int) -> tuple[list[Option], bool]:
-    """The best option of each complete round, by the mean over the validation rows; whether all are.
-
-    Among methods a network that died, with the same output for all rows, is passed over as long as others
-    with its option live: nobody would take it.
-    """
+def scores_of(plan: Plan, records: Iterable[Record]) -> Scores:
+    """What the validation runs reached; among methods nothing is what a network that died has reached."""
     column = samples.measure(plan.sample, plan.table)
-    scores: dict[str, dict[int, float | None]] = {}
+    found: Scores = {}
     for r in records:
-        if (r["stage"], r["method"], r["nodes"]) == ("validation", method, nodes):
-            scores.setdefault(r["option"], {})[r["seed"]] = None if has_died(r, plan.table) else r[column]
-    wanted = plan.tuning_seeds()
+        if r["stage"] == "validation":
+            score = None if has_died(r, plan.table) else r[column]
+            found.setdefault((r["method"], r["nodes"], r["seed"]), {})[r["option"]] = score
+    return found
+
+
+def chosen(
+    plan: Plan, scores: Scores, method: str, nodes: int, seeds: Iterable[int]
+) -> tuple[list[Option], bool]:
+    """The best option of each complete round, by the mean over the seeds' validation rows; whether all are.
+
+    A network that died, with the same output for all rows, is passed over as long as others with its option
+    live: nobody would take it.
+    """
+    reached = [scores.get((method, nodes, seed), {}) for seed in seeds]
     best: list[Option] = []
     while (options := plan.table_of()[method].options(best)) is not None:
         means = {}
-        for option in options:
-            found = scores.get(name_of(option), {})
-            if not all(seed in found for seed in wanted):
+        for name in map(name_of, options):
+            if not all(name in one for one in reached):
                 return best, False
-            counted = [score for seed in wanted if (score := found[seed]) is not None]
-            means[name_of(option)] = float(np.mean(counted or [0.0]))
+            counted = [score for one in reached if (score := one[name]) is not None]
+            means[name] = float(np.mean(counted or [0.0]))
         best.append(max(options, key=lambda option: means[name_of(option)]))
     return best, True
 
@@ -186,13 +208,18 @@ def chosen(plan: Plan, records: Sequence[Record], method: str, nodes: int) -> tu
 def jobs(plan: Plan, stage: str, records: Sequence[Record]) -> list[Job]:
     """What is missing: of the validation stage, the round that comes next."""
     done = {key_of(r) for r in records}
+    scores = scores_of(plan, records)
     methods = plan.table_of()
+    if stage == "validation":
+        seeds = [(seed, choice) for choice in plan.choices() for seed in choice]
+    else:
+        seeds = [(seed, plan.tuning_seeds(seed)) for seed in plan.test_seeds()]
     found = []
-    for seed in plan.tuning_seeds() if stage == "validation" else plan.test_seeds():
+    for seed, choice in seeds:
         for name in plan.methods:
             runs: list[tuple[int, str]] = []
             for nodes in plan.counts():
-                best, complete = chosen(plan, records, methods[name].like or name, plan.tuned_at(nodes))
+                best, complete = chosen(plan, scores, methods[name].like or name, plan.tuned_at(nodes), choice)
                 if stage == "test" and complete:
                     runs.append((nodes, name_of(best[methods[name].last]) if best else ""))
                 elif stage == "validation" and methods[name].like is None and nodes == plan.tuned_at(nodes):
@@ -204,17 +231,23 @@ def jobs(plan: Plan, stage: str, records: Sequence[Record]) -> list[Job]:
 
 
 def study(plan: Plan, folder: Path, n_jobs: int) -> list[Record]:
-    """Tune, then test, whatever the sample's file does not hold yet; the file grows with every job."""
+    """Tune, then test, whatever the sample's file does not hold yet; the file grows as jobs end."""
     path = path_of(folder, plan.sample, plan.table)
     records = read(path)
     with Parallel(n_jobs, return_as="generator_unordered", batch_size=1) as parallel:
         for stage in ("validation", "test"):
             while todo := jobs(plan, stage, records):
-                for found in parallel(delayed(run)(plan, job) for job in todo):
-                    records += found
+                stored = time.monotonic()
+                try:
+                    for found in parallel(delayed(run)(plan, job) for job in todo):
+                        records += found
+                        last = found[-1]
+                        seconds = sum(r["seconds"] for r in found)
+                        what = f"{plan.sample}, {stage}: {last['method']}, seed {last['seed']}"
+                        print(f"{what}, {len(found)} trainings, {seconds:.0f} s", flush=True)
+                        if time.monotonic() > stored + EVERY:
+                            write(path, list(plan.table_of()), records)
+                            stored = time.monotonic()
+                finally:
                     write(path, list(plan.table_of()), records)
-                    last = found[-1]
-                    seconds = sum(r["seconds"] for r in found)
-                    what = f"{plan.sample}, {stage}: {last['method']}, seed {last['seed']}"
-                    print(f"{what}, {len(found)} trainings, {seconds:.0f} s", flush=True)
     return records
