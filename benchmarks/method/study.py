@@ -36,7 +36,7 @@ TUNING_SEEDS = 2
 # every seed tests on other rows it chooses alone, on so many splits of those it trains on
 DEFAULTS_SEEDS = {
     "jets": (5, 10), "generated": (3, 5), "flavour": (40, 120), samples.NOISY: (40, 240),
-    "digits": (samples.SPLITS, 30), "breast cancer": (samples.SPLITS, 60),
+    "digits": (samples.SPLITS, 24), "breast cancer": (samples.SPLITS, 60),
 }  # fmt: skip
 RULES_SEEDS = 5
 EVERY = 10.0  # seconds: how often files are written while jobs run
