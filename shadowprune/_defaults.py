@@ -31,6 +31,7 @@ EPOCHS, STEPS = 30, 3000  # at least
 FEW, FEW_OF_MANY = 0.3, 0.6  # parts of the nodes below which epochs grow, of few and of many rows
 LONGER_ROWS = 4096, 50_000  # from here to there they grow faster,
 LONGER, LONGEST, SEEN = 1.25, 8.0, 3_000_000  # with this power, to so many times, or until these are seen
+CROWD = 2.0  # but with no more classes per node than this
 NARROW = 6  # nodes of a hidden layer up to which several orders of them are tried
 ORDERS, FROM = (8, 64, 32, 16, 8), (512, 8192, 16_384, 32_768)  # so many; the next from so many rows on
 FROM_OF_CLASSES = (512, 32_768, 65_536, 131_072)  # of several
@@ -59,12 +60,11 @@ def usual_epochs(widths: Sequence[Any], n_rows: int, batch_size: int, loss: str,
     Few nodes are slow to train and cost little. So epochs grow with the root of a limit over the part kept,
     up to 60. The limit is .3 and rises, as weights per target (before the pruning) fall from .4 to .2, to .6;
     most problems of fewer rows lost by that. With 4,096 to 50,000 rows they grow with the power of 1.25, up
-    to 240 or to 3,000,000 rows seen; fewer rows lost by it. Not so of several classes, which take more time
-    as it is.
+    to 240 or to 3,000,000 rows seen; fewer rows lost by it, and more than two classes per node of a layer.
     """
     scarcity = min(FEW_OF_MANY, max(FEW, FEW * PLENTY / weights_per_target(widths, n_rows))) / kept
     power, most = 0.5, 2.0
-    if LONGER_ROWS[0] <= n_rows < LONGER_ROWS[1] and loss != "categorical_crossentropy":
+    if LONGER_ROWS[0] <= n_rows < LONGER_ROWS[1] and classes_per_node(widths, loss, kept) <= CROWD:
         power, most = LONGER, min(LONGEST, SEEN / n_rows / EPOCHS)
     longer = min(most, max(1.0, float(scarcity**power)))
     return max(round(EPOCHS * longer), math.ceil(STEPS / math.ceil(n_rows / batch_size)))
@@ -98,11 +98,11 @@ def usual_score_rate(n_rows: int, loss: str) -> float:
     return SLOWER if few and loss != "categorical_crossentropy" else 1.0
 
 
-def classes_per_node(widths: Sequence[Any], loss: str) -> Any:
-    """Of the average hidden layer, at least one; one without classes."""
+def classes_per_node(widths: Sequence[Any], loss: str, kept: float = 1.0) -> Any:
+    """Of the average hidden layer, this part of it kept, at least one; one without classes."""
     if loss != "categorical_crossentropy" or len(widths) < 3:
         return 1.0
-    return np.maximum(1.0, widths[-1] / nodes_per_layer(widths))
+    return np.maximum(1.0, widths[-1] / (kept * nodes_per_layer(widths)))
 
 
 def nodes_per_layer(widths: Sequence[Any]) -> Any:

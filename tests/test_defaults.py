@@ -372,10 +372,18 @@ def test_few_nodes_take_more_epochs():
 def test_few_nodes_of_few_rows_take_still_more(rows, epochs):
     """1.5 to the power of 1.25 is 1.66, 3 to it 3.95."""
     parts = (0.3, 0.2, 0.1, 0.05, 0.01)
-    for loss in ("binary_crossentropy", "squared_error"):
+    for loss in ("binary_crossentropy", "squared_error", "categorical_crossentropy"):
         assert [epochs_of(rows, rows, part, loss) for part in parts] == epochs
-    several = [epochs_of(rows, rows, part, "categorical_crossentropy") for part in parts]
-    assert several == [max(epochs[0], usual) for usual in (30, 37, 52, 60, 60)]
+
+
+def test_not_so_where_classes_crowd():
+    """8,000 rows, eight classes for four nodes a layer and for three. One output crowds nowhere."""
+    widths = (20, 40, 40, 8)
+    several, one = (
+        [_defaults.usual_epochs(of, 8000, 64, loss, kept) for kept in (8 / 80, 6 / 80)]
+        for of, loss in ((widths, "categorical_crossentropy"), ((*widths[:-1], 1), "binary_crossentropy"))
+    )
+    assert several == [240, 60] and one == [166, 238]
 
 
 def test_estimators_train_for_these_epochs(rng):
@@ -394,7 +402,7 @@ def test_estimators_train_for_these_epochs(rng):
     assert inputs.n_iter_ == 30
 
 
-@pytest.mark.parametrize(("classes", "epochs"), [(2, 77), (4, 52)])
+@pytest.mark.parametrize(("classes", "epochs"), [(2, 77), (4, 118)])
 def test_epochs_go_with_weights_per_target(rng, classes, epochs):
     """Of 6,400 rows: 1,800 weights with two classes, .28 per target; 1,920 with four, .075."""
     X = rng.normal(size=(6400, 4))
