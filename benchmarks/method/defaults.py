@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from shadowprune._defaults import (
@@ -37,6 +38,7 @@ def page(documents: Documents) -> str:
         "settings": settings_table(),
         "noisy_rows": [f"{samples.NOISY_ROWS:,}"],
         "noisy_test": [f"{samples.NOISY_TEST:,}"],
+        "splits": [str(samples.SPLITS)],
         "scored_rows": [f"{samples.SCORED_ROWS:,}"],
         "nearness": nearness_table(of),
         "samples": [line for found in of for line in sample_section(found)],
@@ -92,11 +94,16 @@ def sample_section(found: Results) -> list[str]:
     """All about one sample."""
     rows = []
     for n in found.nodes:
-        tuned = [r["option"] for r in found.tests if (r["method"], r["nodes"]) == ("tuned", n)]
-        option = tuned[0] if tuned else "–"
+        tuned = Counter(r["option"] for r in found.tests if (r["method"], r["nodes"]) == ("tuned", n))
+        option, seeds = tuned.most_common(1)[0] if tuned else ("–", 0)
+        if len(tuned) > 1:
+            option += f" (with {seeds} seeds)"
         rows.append([str(n), *(mean_error(found.values(m, n), 5) for m in found.methods), option])
     tested = len({r["seed"] for r in found.tests})
+    choice = f"chosen with {found.tried} seeds, tested with {tested}"
+    if found.sample in samples.REPEATED:
+        choice = f"chosen and tested with {tested} seeds, each by itself on {found.tried // tested} splits"
     return [
-        f"{TITLES[found.sample]}, AUC, chosen with {found.tried} seeds, tested with {tested}:", "",
+        f"{TITLES[found.sample]}, AUC, {choice}:", "",
         *markdown(["nodes", *found.methods, "the tuned settings"], rows),
     ]  # fmt: skip
