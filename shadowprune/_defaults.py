@@ -30,8 +30,8 @@ SLOWER, SLOWER_ROWS = 0.5, (512, 16_384)  # scores of few nodes, of rows from he
 EPOCHS, STEPS = 30, 3000  # at least
 FEW, FEW_OF_MANY = 0.3, 0.6  # parts of the nodes below which epochs grow, of few and of many rows
 LONGER_ROWS = 4096, 50_000  # from here to there they grow faster,
-LONGER, LONGEST, SEEN = 1.25, 8.0, 3_000_000  # with this power, to so many times, or until these are seen
-CROWD = 2.0  # but with no more classes per node than this
+LONGER, LONGEST, SEEN = 1.25, 8.0, 3_000_000  # with this power, to so many times, or until these are seen,
+LONGER_CLASSES, SEEN_OF_CLASSES = 2.0, 2_000_000  # of several classes, up to so many per node, these
 NARROW = 6  # nodes of a hidden layer up to which several orders of them are tried
 ORDERS, FROM = (8, 64, 32, 16, 8), (512, 8192, 16_384, 32_768)  # so many; the next from so many rows on
 FROM_OF_CLASSES = (512, 32_768, 65_536, 131_072)  # of several
@@ -54,18 +54,25 @@ def usual_learning_rate(batch_size: int, kept: float, classes: float = 1.0) -> f
     return float(5e-3 * max(1.0, math.sqrt(batch_size / 512)) * few * min(3.0, classes))
 
 
-def usual_epochs(widths: Sequence[Any], n_rows: int, batch_size: int, loss: str, kept: float = 1.0) -> int:
+def usual_epochs(
+    widths: Sequence[Any], n_rows: int, batch_size: int, loss: str, kept: float = 1.0,
+    least: float | None = None,
+) -> int:  # fmt: skip
     """Epochs of a network that keeps this part of its nodes: 30 to 240, or as many as make 3,000 steps.
 
     Few nodes are slow to train and cost little. So epochs grow with the root of a limit over the part kept,
     up to 60. The limit is .3 and rises, as weights per target (before the pruning) fall from .4 to .2, to .6;
     most problems of fewer rows lost by that. With 4,096 to 50,000 rows they grow with the power of 1.25, up
-    to 240 or to 3,000,000 rows seen; fewer rows lost by it, and more than two classes per node of a layer.
+    to 240 or to 3,000,000 rows seen, of several classes 2,000,000, as these try more orders; fewer rows lost
+    by it. Not so where there are more than two classes per node of the average hidden layer, in a path of its
+    smallest network, which keeps the part `least`.
     """
     scarcity = min(FEW_OF_MANY, max(FEW, FEW * PLENTY / weights_per_target(widths, n_rows))) / kept
     power, most = 0.5, 2.0
-    if LONGER_ROWS[0] <= n_rows < LONGER_ROWS[1] and classes_per_node(widths, loss, kept) <= CROWD:
-        power, most = LONGER, min(LONGEST, SEEN / n_rows / EPOCHS)
+    classes = round(float(classes_per_node(widths, loss, kept if least is None else least)), 6)
+    if LONGER_ROWS[0] <= n_rows < LONGER_ROWS[1] and classes <= LONGER_CLASSES:
+        seen = SEEN_OF_CLASSES if loss == "categorical_crossentropy" else SEEN
+        power, most = LONGER, max(most, min(LONGEST, seen / n_rows / EPOCHS))
     longer = min(most, max(1.0, float(scarcity**power)))
     return max(round(EPOCHS * longer), math.ceil(STEPS / math.ceil(n_rows / batch_size)))
 

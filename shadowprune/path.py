@@ -165,7 +165,7 @@ class ShadowPath(BaseEstimator):  # type: ignore[misc]
         def epochs(kept: float) -> int:
             if self.max_iter != "auto":
                 return settings.epochs
-            return usual_epochs(network.widths, rows.n, batch, settings.loss, kept)
+            return usual_epochs(network.widths, rows.n, batch, settings.loss, kept, smallest / n)
 
         stages = stages_of(n, smallest, epochs, usual_orders(rows.n, settings.loss))
         with one._progress(count_epochs(stages), type(self).__name__) as tick:

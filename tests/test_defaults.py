@@ -372,18 +372,42 @@ def test_few_nodes_take_more_epochs():
 def test_few_nodes_of_few_rows_take_still_more(rows, epochs):
     """1.5 to the power of 1.25 is 1.66, 3 to it 3.95."""
     parts = (0.3, 0.2, 0.1, 0.05, 0.01)
-    for loss in ("binary_crossentropy", "squared_error", "categorical_crossentropy"):
+    for loss in ("binary_crossentropy", "squared_error"):
         assert [epochs_of(rows, rows, part, loss) for part in parts] == epochs
 
 
-def test_not_so_where_classes_crowd():
-    """8,000 rows, eight classes for four nodes a layer and for three. One output crowds nowhere."""
+@pytest.mark.parametrize(
+    ("rows", "epochs"),
+    [
+        (4095, [42, 59, 60, 60]),
+        (4096, [69, 164, 240, 240]),
+        (16_000, [71, 125, 125, 125]),  # 2,000,000 rows
+        (30_000, [67, 67, 67, 67]),
+        (40_000, [60, 60, 60, 60]),  # no fewer than with more rows
+    ],
+)
+def test_several_classes_see_fewer_rows(rows, epochs):
+    """The limit is .585 with 4,095 rows, of whose targets there are .205 weights each, then .6."""
+    widths = (20, 40, 40, 3)
+    parts = (0.3, 0.15, 0.1, 0.05)
+    loss = "categorical_crossentropy"
+    batch = _defaults.usual_batch_size(rows)
+    assert [_defaults.usual_epochs(widths, rows, batch, loss, part) for part in parts] == epochs
+
+
+def test_not_so_where_classes_are_more_than_twice_the_nodes():
+    """8,000 rows, eight classes for four nodes a layer and for three; other outputs are no classes."""
     widths = (20, 40, 40, 8)
-    several, one = (
-        [_defaults.usual_epochs(of, 8000, 64, loss, kept) for kept in (8 / 80, 6 / 80)]
-        for of, loss in ((widths, "categorical_crossentropy"), ((*widths[:-1], 1), "binary_crossentropy"))
+    of_classes = "categorical_crossentropy"
+    several, outputs, numbers = (
+        [_defaults.usual_epochs(widths, 8000, 64, loss, kept) for kept in (8 / 80, 6 / 80)]
+        for loss in (of_classes, "binary_crossentropy", "squared_error")
     )
-    assert several == [240, 60] and one == [166, 238]
+    assert several == [240, 60] and outputs == numbers == [240, 240]
+    of_path = [_defaults.usual_epochs(widths, 8000, 64, of_classes, 0.2, least) for least in (0.1, 0.07)]
+    assert of_path == [118, 52]
+    # 2.0000000000000004 in floating point
+    assert _defaults.usual_epochs((2, 50, 58), 8000, 64, of_classes, 29 / 50) == 31
 
 
 def test_estimators_train_for_these_epochs(rng):

@@ -148,7 +148,7 @@ def test_at_last_the_smallest_trains_on_alone(rows, monkeypatch, longer, alpha, 
     monkeypatch.setattr(nested, "_train_alone", spy)
     monkeypatch.setattr(nested.Family, "with_smallest", merged)
     if longer:
-        monkeypatch.setattr("shadowprune.path.usual_epochs", lambda *of: 12 if of[-1] > 0.5 else 24)
+        monkeypatch.setattr("shadowprune.path.usual_epochs", lambda *of: 12 if of[4] > 0.5 else 24)
     X, y = rows
     weight = np.random.default_rng(0).uniform(0.5, 2, len(y))
     path = ShadowPath(

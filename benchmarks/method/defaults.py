@@ -102,7 +102,7 @@ def sample_section(found: Results) -> list[str]:
     tested = len({r["seed"] for r in found.tests})
     choice = f"chosen with {found.tried} seeds, tested with {tested}"
     if found.sample in samples.REPEATED:
-        choice = f"chosen and tested with {tested} seeds, each by itself on {found.tried // tested} splits"
+        choice = f"chosen and tested with {tested} seeds, each by itself on {found.tried} splits"
     return [
         f"{TITLES[found.sample]}, AUC, {choice}:", "",
         *markdown(["nodes", *found.methods, "the tuned settings"], rows),

@@ -39,7 +39,10 @@ class Results:
         self.sample, self.table = sample, table
         self.tests = [r for r in records if r["stage"] == "test"]
         self.column = samples.measure(sample, table)
-        self.tried = len({r["seed"] for r in records if r["stage"] == "validation"})  # seeds to tune with
+        tuning = {r["seed"] for r in records if r["stage"] == "validation"}
+        if sample in samples.REPEATED:
+            tuning &= set(range(samples.SPLITS))
+        self.tried = len(tuning)  # validation parts to choose by
         self.nodes = sorted({r["nodes"] for r in self.tests}, reverse=True)
         self.methods = [m for m in methods if any(r["method"] == m for r in self.tests)]
 

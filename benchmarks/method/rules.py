@@ -13,10 +13,12 @@ from shadowprune._defaults import (
     FEW,
     FEW_OF_MANY,
     LONGER,
+    LONGER_CLASSES,
     LONGER_ROWS,
     LONGEST,
     PLENTY,
     SEEN,
+    SEEN_OF_CLASSES,
     STEPS,
     usual_batch_size,
     usual_weight_decay,
@@ -95,8 +97,9 @@ def rules_section(tables: dict[str, list[Record]]) -> list[str]:
         "What twice the epochs gain. The rule takes more below "
         f"{FEW:g}, a limit that rises to {FEW_OF_MANY:g} as weights per target fall from {PLENTY:g} to "
         f"{PLENTY * FEW / FEW_OF_MANY:g}, with the root, up to twice 30, where these are not fewer than "
-        f"{STEPS:,} steps anyway; with {LONGER_ROWS[0]:,} to {LONGER_ROWS[1]:,} rows of no more than two "
-        f"classes with the power of {LONGER:g}, up to {LONGEST:g} times 30 or {SEEN:,} rows seen:", "",
+        f"{STEPS:,} steps anyway; with {LONGER_ROWS[0]:,} to {LONGER_ROWS[1]:,} rows of no more than "
+        f"{LONGER_CLASSES:g} classes per node of the average layer with the power of {LONGER:g}, "
+        f"up to {LONGEST:g} times 30 or {SEEN:,} rows seen (of several classes {SEEN_OF_CLASSES:,}):", "",
         *markdown([*heads[:2], *(f"{f:g}" for f in DEFAULTS_AT)], rows["twice"]),
     ]  # fmt: skip
     return lines

@@ -20,7 +20,7 @@ from . import samples
 from .methods import TABLES, Method, Option, name_of, option_of
 
 Record = dict[str, Any]
-Scores = dict[tuple[str, int, int], dict[str, float | None]]  # method, nodes, seed -> option -> AUC or accuracy
+Scores = dict[tuple[str, int, int], dict[str, float | None]]  # method, nodes, seed -> option -> reached
 
 FRACTIONS = (0.9, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05)
 TUNED = (
@@ -32,12 +32,11 @@ TUNED = (
 DEFAULTS_AT = (1.0, 0.3, 0.1, 0.05)  # budgets of the defaults, and of what their rules were chosen by
 SEEDS, SEEDS_GENERATED = 5, 20  # more where the fewest nodes are nearly level
 TUNING_SEEDS = 2
-# of the defaults, where tenths of a per mille are to be seen: seeds to tune with, and to test with; where
-# every seed tests on other rows it chooses alone, on so many splits of those it trains on
+# of the defaults, where tenths of a per mille are to be seen: to test with, and to tune with
 DEFAULTS_SEEDS = {
-    "jets": (5, 10), "generated": (3, 5), "flavour": (40, 120), samples.NOISY: (40, 240),
-    "digits": (samples.SPLITS, 24), "breast cancer": (samples.SPLITS, 60),
+    "jets": 10, "generated": 5, "flavour": 80, samples.NOISY: 240, "digits": 24, "breast cancer": 60,
 }  # fmt: skip
+DEFAULTS_TUNING_SEEDS = {"jets": 5, "generated": 3, "flavour": 40, samples.NOISY: 40}
 RULES_SEEDS = 5
 EVERY = 10.0  # seconds: how often files are written while jobs run
 DEAD = 0.5  # AUC of a network with the same output for all rows
@@ -76,21 +75,19 @@ class Plan:
         return min(node_counts(self.tuned, hidden).values(), key=lambda n: abs(math.log(n / nodes)))
 
     def tuning_seeds(self, tested: int = 0) -> range:
-        """Of the validation parts that the options of this test seed are chosen on, most often those of all.
+        """Of the validation parts that the options of this test seed are chosen on.
 
-        Where every seed has test rows of its own, what another seed chooses has seen them.
+        The same for every test seed, but where these have test rows of their own: what they would choose
+        together has seen the test rows of each.
         """
-        first = samples.SPLITS * tested if self.sample in samples.REPEATED else 0
-        number = TUNING_SEEDS
+        if self.sample in samples.REPEATED:
+            first = samples.SPLITS * tested
+            return range(first, first + (1 if self.quick else samples.SPLITS))
         if self.quick:
-            number = 1
-        elif self.table == "rules":
-            number = RULES_SEEDS
-        elif self.table == "defaults":
-            number = DEFAULTS_SEEDS[self.sample][0]
-        elif self.sample in samples.REPEATED:
-            number = samples.SPLITS
-        return range(first, first + number)
+            return range(1)
+        if self.table == "rules":
+            return range(RULES_SEEDS)
+        return range(DEFAULTS_TUNING_SEEDS[self.sample] if self.table == "defaults" else TUNING_SEEDS)
 
     def choices(self) -> list[range]:
         """The seeds that each choice is made with; rules are chosen and not tested."""
@@ -102,7 +99,7 @@ class Plan:
         if self.seeds is not None:
             return range(self.seeds)
         if self.table == "defaults":
-            return range(DEFAULTS_SEEDS[self.sample][1])
+            return range(DEFAULTS_SEEDS[self.sample])
         return range(SEEDS_GENERATED if self.sample == "generated" else SEEDS)
 
 
@@ -218,8 +215,9 @@ def jobs(plan: Plan, stage: str, records: Sequence[Record]) -> list[Job]:
     for seed, choice in seeds:
         for name in plan.methods:
             runs: list[tuple[int, str]] = []
+            tuned = methods[name].like or name
             for nodes in plan.counts():
-                best, complete = chosen(plan, scores, methods[name].like or name, plan.tuned_at(nodes), choice)
+                best, complete = chosen(plan, scores, tuned, plan.tuned_at(nodes), choice)
                 if stage == "test" and complete:
                     runs.append((nodes, name_of(best[methods[name].last]) if best else ""))
                 elif stage == "validation" and methods[name].like is None and nodes == plan.tuned_at(nodes):
