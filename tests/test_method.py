@@ -234,6 +234,21 @@ def test_seeds_with_test_rows_of_their_own_choose_alone(monkeypatch):
     assert study.jobs(plan, "test", records) == [first, second]
 
 
+def test_test_parts_come_again_with_other_first_weights():
+    """Their seeds choose alike, and count as one; elsewhere every seed counts."""
+    parts = samples.REPEATED["digits"]
+    first, again = (samples.load("digits", seed, validation=False) for seed in (1, parts + 1))
+    assert again is first and samples.load("digits", 2, validation=False) is not first
+    plan = study.Plan("digits", [], table="defaults")
+    assert plan.tuning_seeds(parts + 1) == plan.tuning_seeds(1) and len(plan.choices()) == parts
+    run = {"stage": "test", "method": "default", "nodes": 6}
+    aucs = {0: 0.9, 1: 0.8, parts: 0.92, parts + 1: 0.86}
+    records = [run | {"seed": seed, "auc": auc} for seed, auc in aucs.items()]
+    of_digits = Results("digits", records, ["default"], table="defaults")
+    assert of_digits.values("default", 6) == pytest.approx({0: 0.91, 1: 0.83})
+    assert Results("flavour", records, ["default"], table="defaults").values("default", 6) == aucs
+
+
 @pytest.mark.parametrize("sample", samples.REPEATED)
 def test_splits_to_choose_by_hold_no_test_row_of_their_seed(sample, monkeypatch):
     class Same:  # rows as they come, to tell which they are
@@ -374,7 +389,10 @@ def test_what_is_said_of_the_defaults():
 @pytest.mark.parametrize(
     ("sample", "said"),
     [
-        ("digits", "Digits, ten classes, AUC, chosen and tested with 3 seeds, each by itself on 5 splits:"),
+        (
+            "digits",
+            "Digits, ten classes, AUC, 3 test parts, chosen for each on 5 splits, tested with 3 seeds:",
+        ),
         ("flavour", "Flavour of jets, five classes, AUC, chosen with 15 seeds, tested with 3:"),
     ],
 )

@@ -102,7 +102,8 @@ def sample_section(found: Results) -> list[str]:
     tested = len({r["seed"] for r in found.tests})
     choice = f"chosen with {found.tried} seeds, tested with {tested}"
     if found.sample in samples.REPEATED:
-        choice = f"chosen and tested with {tested} seeds, each by itself on {found.tried} splits"
+        parts = len({samples.tested_on(found.sample, r["seed"]) for r in found.tests})
+        choice = f"{parts} test parts, chosen for each on {found.tried} splits, tested with {tested} seeds"
     return [
         f"{TITLES[found.sample]}, AUC, {choice}:", "",
         *markdown(["nodes", *found.methods, "the tuned settings"], rows),

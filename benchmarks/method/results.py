@@ -62,14 +62,17 @@ class Results:
         return {f"{100 * part:g} %": n for part, n in counts.items() if n in self.nodes}
 
     def values(self, method: str, nodes: int, column: str | None = None) -> dict[int, float]:
-        """Seed -> what was reached; dead networks of methods are left out, and counted beside."""
-        return {
-            r["seed"]: r[column or self.column]
-            for r in self.tests
-            if (r["method"], r["nodes"]) == (method, nodes)
-            and not has_died(r, self.table)
-            and r[column or self.column] is not None
-        }
+        """Seed -> what was reached; dead networks of methods are left out, and counted beside.
+
+        Seeds that test on the same rows for the same choice are not independent: their mean, by the first.
+        """
+        found: dict[int, list[float]] = {}
+        for r in self.tests:
+            reached = r[column or self.column]
+            if (r["method"], r["nodes"]) == (method, nodes) and not has_died(r, self.table):
+                if reached is not None:
+                    found.setdefault(samples.tested_on(self.sample, r["seed"]), []).append(reached)
+        return {seed: float(np.mean(each)) for seed, each in found.items()}
 
     def difference(self, method: str, nodes: int, ours: str = OURS) -> Difference | None:
         """Ours minus the method's, seed by seed: mean and standard error."""

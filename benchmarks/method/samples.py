@@ -27,8 +27,8 @@ NOISY = "noisy"  # for the defaults only: labels of which a fifth are drawn
 BY_AUC = ("jets", "generated")  # the others by accuracy; defaults and rules all by AUC
 HIDDEN = {"flavour": (64, 32, 32), "digits": (64, 64), "breast cancer": (64, 64)}
 PAPER = (64, 64, 64, 64)
-REPEATED = ("digits", "breast cancer")  # too small for one test part: a stratified split for each seed
-SPLITS = 5  # of the rows that a seed of theirs trains on, by which it chooses
+REPEATED = {"digits": 24, "breast cancer": 60}  # too small for one test part: stratified splits, so many
+SPLITS = 5  # of the rows to train on of each of these, to choose by
 RESPLIT = (*REPEATED, "flavour")  # a validation part for each seed
 NOISY_TEST, NOISY_ROWS = 16_000, 8000  # the first of 120,000 rows; for each seed, of the others
 # where the rules of the defaults were chosen: so many training rows, others to score on; for each seed
@@ -160,8 +160,8 @@ def _parts(name: str, files: tuple[str, ...]) -> tuple[NDArray[Any], ...]:
 def load(name: str, seed: int, validation: bool, quick: bool = False, files: tuple[str, ...] = ()) -> Data:
     """Rows of a sample: to train and to test on, or the rows to train on cut 3 : 1, no test row among them.
 
-    Where every seed has a test part of its own, five validation seeds after each other cut the rows that one
-    seed trains on: 0 to 4 those of the test seed 0.
+    Where every seed has a test part of its own, until these come again with other first weights, five
+    validation seeds after each other cut the rows that one seed trains on: 0 to 4 those of the test seed 0.
 
     Parameters
     ----------
@@ -181,8 +181,15 @@ def load(name: str, seed: int, validation: bool, quick: bool = False, files: tup
     Data
         The same object for the same rows, so that what was trained on them can be found again.
     """
+    if not validation:
+        seed = tested_on(name, seed)
     own = (*(RESPLIT if validation else REPEATED), NOISY, *SUBSETS)  # those with rows for each seed
     return _load(name, seed if name in own else 0, validation, quick, files)
+
+
+def tested_on(name: str, seed: int) -> int:
+    """The first of the seeds that test on the same rows for the same choice."""
+    return seed % REPEATED[name] if name in REPEATED else seed
 
 
 @lru_cache(maxsize=4)

@@ -34,7 +34,7 @@ SEEDS, SEEDS_GENERATED = 5, 20  # more where the fewest nodes are nearly level
 TUNING_SEEDS = 2
 # of the defaults, where tenths of a per mille are to be seen: to test with, and to tune with
 DEFAULTS_SEEDS = {
-    "jets": 10, "generated": 5, "flavour": 80, samples.NOISY: 240, "digits": 24, "breast cancer": 60,
+    "jets": 10, "generated": 5, "flavour": 80, samples.NOISY: 240, "digits": 192, "breast cancer": 240,
 }  # fmt: skip
 DEFAULTS_TUNING_SEEDS = {"jets": 5, "generated": 3, "flavour": 40, samples.NOISY: 40}
 RULES_SEEDS = 5
@@ -81,7 +81,7 @@ class Plan:
         together has seen the test rows of each.
         """
         if self.sample in samples.REPEATED:
-            first = samples.SPLITS * tested
+            first = samples.SPLITS * samples.tested_on(self.sample, tested)
             return range(first, first + (1 if self.quick else samples.SPLITS))
         if self.quick:
             return range(1)
