@@ -68,10 +68,10 @@ class Results:
         """
         found: dict[int, list[float]] = {}
         for r in self.tests:
-            reached = r[column or self.column]
-            if (r["method"], r["nodes"]) == (method, nodes) and not has_died(r, self.table):
-                if reached is not None:
-                    found.setdefault(samples.tested_on(self.sample, r["seed"]), []).append(reached)
+            if (r["method"], r["nodes"]) != (method, nodes) or has_died(r, self.table):
+                continue
+            if (reached := r[column or self.column]) is not None:
+                found.setdefault(samples.tested_on(self.sample, r["seed"]), []).append(reached)
         return {seed: float(np.mean(each)) for seed, each in found.items()}
 
     def difference(self, method: str, nodes: int, ours: str = OURS) -> Difference | None:
