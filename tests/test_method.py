@@ -214,9 +214,10 @@ def test_the_best_on_the_validation_rows_is_tested(monkeypatch):
 def test_seeds_with_test_rows_of_their_own_choose_alone(monkeypatch):
     monkeypatch.setitem(methods.METHODS, "m", methods.Method(None, ({"decay": (dense.RULE, 0.2)},)))
     plan = study.Plan("digits", ["m"], (0.3,), seeds=2)
-    splits = [range(5), range(5, 10)]
+    splits = [range(3), range(5, 8)]
     assert plan.choices() == splits == [plan.tuning_seeds(seed) for seed in (0, 1)]
     assert dataclasses.replace(plan, sample="flavour").choices() == [range(2)]
+    assert dataclasses.replace(plan, table="defaults", seeds=None).choices()[-1] == range(115, 120)
     run = {"method": "m", "nodes": 38, "stage": "validation"}
     records = [
         run | {"option": f"decay={decay}", "seed": seed, "accuracy": 0.9, "auc": 0.9}
@@ -227,7 +228,7 @@ def test_seeds_with_test_rows_of_their_own_choose_alone(monkeypatch):
     for r in records:  # what the first seed likes the second does not; its last split is yet to come
         r["accuracy"] += 0.01 if (r["seed"] < 5) == (r["option"] == "decay=0.2") else 0.0
     (last,) = study.jobs(plan, "validation", records[:-1])
-    assert last == study.Job("validation", "m", 9, ((38, "decay=0.2"),))
+    assert last == study.Job("validation", "m", 7, ((38, "decay=0.2"),))
     first, second = (study.Job("test", "m", s, ((38, f"decay={d}"),)) for s, d in enumerate((0.2, "rule")))
     assert study.jobs(plan, "test", records[:-1]) == [first]
     assert study.jobs(plan, "validation", records) == []
