@@ -61,11 +61,11 @@ def usual_epochs(
     """Epochs of a network that keeps this part of its nodes: 30 to 240, or as many as make 3,000 steps.
 
     Few nodes are slow to train and cost little. So epochs grow with the root of a limit over the part kept,
-    up to 60. The limit is .3 and rises, as weights per target (before the pruning) fall from .4 to .2, to .6;
-    most problems of fewer rows lost by that. With 4,096 to 50,000 rows they grow with the power of 1.25, up
-    to 240 or to 3,000,000 rows seen, of several classes 2,000,000, as these try more orders; fewer rows lost
-    by it. Not so where there are more than two classes per node of the average hidden layer, in a path of its
-    smallest network, which keeps the part `least`.
+    up to 60. The limit is .3 and rises, as weights per target (before the pruning) fall from .4 to .2, to
+    .6; most problems of fewer rows lost by that. With 4,096 to 50,000 rows they grow with the power of
+    1.25, up to 240 or to 3,000,000 rows seen, of several classes 2,000,000 (but at least up to 60), as
+    these try more orders; fewer rows lost by it. Not so where there are more than two classes per node of
+    the average hidden layer, in a path of its smallest network, which keeps the part `least`.
     """
     scarcity = min(FEW_OF_MANY, max(FEW, FEW * PLENTY / weights_per_target(widths, n_rows))) / kept
     power, most = 0.5, 2.0

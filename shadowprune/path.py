@@ -42,10 +42,12 @@ class ShadowPath(BaseEstimator):  # type: ignore[misc]
         default 5 %, but at least one per hidden layer.
     activation, alpha, batch_size, learning_rate_init, max_iter, standardize, random_state, n_jobs, verbose
         As for `ShadowClassifier`. "auto" weight decay is, for the largest network, that for its size, rising
-        from .7 to 1.3 times; for smaller ones less than a single run's. Networks see no more than `max_iter`
-        epochs ("auto": than a run for few nodes takes), but where the smallest have few nodes and cost
-        little, these train for as many after what they share with larger ones, and the very smallest for a
-        third of as many alone. Small networks are trained on after the largest, so that the run has more.
+        from .7 to 1.3 times; for smaller ones less than a single run's. Networks see no more than
+        `max_iter` epochs ("auto": than a run for few nodes takes; where the smallest network has more
+        than two classes per node of its average hidden layer, no more than 60 or 3,000 steps), but
+        where the smallest have few nodes and cost little, these train for as many after what they
+        share with larger ones, and the very smallest for a third of as many alone. Small networks are
+        trained on after the largest, so that the run has more.
     validation_fraction : float, default=0.1
         Part of the rows that is not trained on but kept for `smallest`; 0 keeps none.
 

@@ -434,6 +434,25 @@ def test_epochs_go_with_weights_per_target(rng, classes, epochs):
     assert sp.ShadowClassifier((40, 40), n_nodes=0.2, random_state=0).fit(X, y).n_iter_ == epochs
 
 
+@pytest.mark.parametrize(("smallest", "epochs"), [(4, [50, 240]), (3, [37, 60])])
+def test_epochs_of_a_path_go_by_its_smallest_network(rng, monkeypatch, smallest, epochs):
+    """Of four classes with two nodes a layer, or one and a half."""
+
+    class Enough(Exception):
+        pass
+
+    def stages_of(n, least, epochs_of, orders):
+        found.extend(map(epochs_of, (0.4, 0.1)))
+        raise Enough
+
+    found = []
+    monkeypatch.setattr("shadowprune.path.stages_of", stages_of)
+    path = sp.ShadowPath((10, 10), n_nodes_min=smallest, validation_fraction=0)
+    with pytest.raises(Enough):
+        path.fit(rng.normal(size=(6400, 4)), rng.integers(4, size=6400))
+    assert found == epochs
+
+
 def test_small_levels_of_a_path_train_for_longer(rng):
     """6,400 of 8,000 rows, 100 steps an epoch. Levels of 20, 14, 8, 4 and 3 nodes, the last for 2.
 

@@ -392,23 +392,25 @@ def test_what_is_said_of_the_defaults():
     [
         (
             "digits",
-            "Digits, ten classes, AUC, 3 test parts, chosen for each on 5 splits, tested with 3 seeds:",
+            "Digits, ten classes, AUC, 3 test parts, chosen for each on 5 splits, tested with 4 seeds:",
         ),
-        ("flavour", "Flavour of jets, five classes, AUC, chosen with 15 seeds, tested with 3:"),
+        ("flavour", "Flavour of jets, five classes, AUC, chosen with 15 seeds, tested with 4:"),
     ],
 )
 def test_what_is_said_of_the_choice(sample, said):
-    """The setting of most seeds, and how many these are, where they are not all."""
-    run = {"method": "tuned", "nodes": 38, "auc": 0.9, "option": "decay=rule"}
-    records = [run | {"stage": "validation", "seed": seed} for seed in range(15)]
-    options = [(38, ("decay=0.2", "decay=rule", "decay=0.2")), (12, ("decay=0.5",) * 3)]
-    for nodes, of_seeds in options:
-        for seed, option in enumerate(of_seeds):
-            records.append(run | {"stage": "test", "seed": seed, "nodes": nodes, "option": option})
+    """The setting of most test parts, and of how many, where they differ."""
+    run = {"method": "tuned", "auc": 0.9}
+    settings = [("decay=0.5",) * 3] + [("decay=0.2", "decay=rule", "decay=0.2")] * (sample == "digits")
+    records = [run | {"stage": "validation", "seed": s, "nodes": 38, "option": ""} for s in range(15)]
+    records += [
+        run | {"stage": "test", "seed": seed, "nodes": nodes, "option": of_part[part]}
+        for nodes, of_part in zip((38, 12), settings, strict=False)
+        for part, seed in ((0, 0), (1, 1), (2, 2), (1, samples.REPEATED["digits"] + 1))
+    ]
     lines = defaults.sample_section(Results(sample, records, ["tuned"], table="defaults"))
     assert lines[0] == said
-    first, second = lines[-3:-1]
-    assert first.endswith(" | decay=0.2 (with 2 seeds) |") and second.endswith(" | decay=0.5 |")
+    ends = [line.split(" | ")[-1] for line in lines[4:-1]]
+    assert ends == ["decay=0.5 |"] + ["decay=0.2 (2 of 3 parts) |"] * (sample == "digits")
 
 
 def test_what_is_said_of_the_methods():

@@ -94,10 +94,14 @@ def sample_section(found: Results) -> list[str]:
     """All about one sample."""
     rows = []
     for n in found.nodes:
-        tuned = Counter(r["option"] for r in found.tests if (r["method"], r["nodes"]) == ("tuned", n))
-        option, seeds = tuned.most_common(1)[0] if tuned else ("–", 0)
-        if len(tuned) > 1:
-            option += f" (with {seeds} seeds)"
+        of_part = {
+            samples.tested_on(found.sample, r["seed"]): r["option"]
+            for r in found.tests
+            if (r["method"], r["nodes"]) == ("tuned", n)
+        }
+        option, times = Counter(of_part.values()).most_common(1)[0] if of_part else ("–", 0)
+        if times < len(of_part):
+            option += f" ({times} of {len(of_part)} parts)"
         rows.append([str(n), *(mean_error(found.values(m, n), 5) for m in found.methods), option])
     tested = len({r["seed"] for r in found.tests})
     choice = f"chosen with {found.tried} seeds, tested with {tested}"
