@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +210,11 @@ def jobs(plan: Plan, stage: str, records: Sequence[Record]) -> list[Job]:
     done = {key_of(r) for r in records}
     scores = scores_of(plan, records)
     methods = plan.table_of()
+
+    @cache
+    def choice_of(tuned: str, nodes: int, seeds: range) -> tuple[list[Option], bool]:
+        return chosen(plan, scores, tuned, nodes, seeds)
+
     if stage == "validation":
         seeds = [(seed, choice) for choice in plan.choices() for seed in choice]
     else:
@@ -219,7 +225,7 @@ def jobs(plan: Plan, stage: str, records: Sequence[Record]) -> list[Job]:
             runs: list[tuple[int, str]] = []
             tuned = methods[name].like or name
             for nodes in plan.counts():
-                best, complete = chosen(plan, scores, tuned, plan.tuned_at(nodes), choice)
+                best, complete = choice_of(tuned, plan.tuned_at(nodes), choice)
                 if stage == "test" and complete:
                     runs.append((nodes, name_of(best[methods[name].last]) if best else ""))
                 elif stage == "validation" and methods[name].like is None and nodes == plan.tuned_at(nodes):
