@@ -160,9 +160,7 @@ class ShadowPath(BaseEstimator):  # type: ignore[misc]
         def rate(kept: float) -> float:
             if self.learning_rate_init != "auto":
                 return settings.learning_rate
-            n_in, *hidden, n_out = network.widths
-            widths = [n_in, *(kept * width for width in hidden), n_out]
-            return usual_learning_rate(batch, kept, classes_per_node(widths, settings.loss))
+            return usual_learning_rate(batch, kept, classes_per_node(network.widths, settings.loss, kept))
 
         def epochs(kept: float) -> int:
             if self.max_iter != "auto":
