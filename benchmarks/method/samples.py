@@ -192,6 +192,17 @@ def tested_on(name: str, seed: int) -> int:
     return seed % REPEATED[name] if name in REPEATED else seed
 
 
+def splits_of(name: str, seed: int) -> range:
+    """Validation seeds that cut the rows this seed trains on, of a sample with test rows for each."""
+    first = SPLITS * tested_on(name, seed)
+    return range(first, first + SPLITS)
+
+
+def _trained_on(split: int) -> int:
+    """The seed whose rows to train on this validation seed cuts."""
+    return split // SPLITS
+
+
 @lru_cache(maxsize=4)
 def _load(name: str, seed: int, validation: bool, quick: bool, files: tuple[str, ...]) -> Data:
     if name in SUBSETS:
@@ -202,7 +213,7 @@ def _load(name: str, seed: int, validation: bool, quick: bool, files: tuple[str,
         rows = np.random.default_rng([seed, 2]).choice(len(y), NOISY_ROWS, replace=False)
         X, y = X[rows], y[rows]
     if name in REPEATED:
-        tested = seed // SPLITS if validation else seed
+        tested = _trained_on(seed) if validation else seed
         X, X_score, y, y_score = train_test_split(X, y, test_size=0.25, stratify=y, random_state=tested)
     if quick:
         X, y, X_score, y_score = (part[:QUICK_ROWS] for part in (X, y, X_score, y_score))

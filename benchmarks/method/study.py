@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,12 +24,7 @@ Record = dict[str, Any]
 Scores = dict[tuple[str, int, int], dict[str, float | None]]  # method, nodes, seed -> option -> reached
 
 FRACTIONS = (0.9, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05)
-TUNED = (
-    0.7,
-    0.3,
-    0.1,
-    0.05,
-)  # budgets whose options are tuned; the others take those of the nearest, by ratio
+TUNED = (0.7, 0.3, 0.1, 0.05)  # those whose options are tuned; the others take those of the nearest, by ratio
 DEFAULTS_AT = (1.0, 0.3, 0.1, 0.05)  # budgets of the defaults, and of what their rules were chosen by
 SEEDS, SEEDS_GENERATED = 5, 20  # more where the fewest nodes are nearly level
 TUNING_SEEDS = 2
@@ -83,9 +78,8 @@ class Plan:
         together has seen the test rows of each.
         """
         if self.sample in samples.REPEATED:
-            first = samples.SPLITS * samples.tested_on(self.sample, tested)
-            splits = samples.SPLITS if self.table == "defaults" else TUNING_SPLITS
-            return range(first, first + (1 if self.quick else splits))
+            n = samples.SPLITS if self.table == "defaults" else TUNING_SPLITS
+            return samples.splits_of(self.sample, tested)[: 1 if self.quick else n]
         if self.quick:
             return range(1)
         if self.table == "rules":
@@ -236,24 +230,29 @@ def jobs(plan: Plan, stage: str, records: Sequence[Record]) -> list[Job]:
     return found
 
 
+def trained(plan: Plan, parallel: Parallel, records: list[Record]) -> Iterator[tuple[str, list[Record]]]:
+    """Tune, then test, what the records lack; the stage and the records of each job, added as it ends."""
+    for stage in ("validation", "test"):
+        while todo := jobs(plan, stage, records):
+            for found in parallel(delayed(run)(plan, job) for job in todo):
+                records += found
+                yield stage, found
+
+
 def study(plan: Plan, folder: Path, n_jobs: int) -> list[Record]:
-    """Tune, then test, whatever the sample's file does not hold yet; the file grows as jobs end."""
+    """Train whatever the sample's file does not hold yet; the file grows as jobs end."""
     path = path_of(folder, plan.sample, plan.table)
     records = read(path)
-    with Parallel(n_jobs, return_as="generator_unordered", batch_size=1) as parallel:
-        for stage in ("validation", "test"):
-            while todo := jobs(plan, stage, records):
-                stored = time.monotonic()
-                try:
-                    for found in parallel(delayed(run)(plan, job) for job in todo):
-                        records += found
-                        last = found[-1]
-                        seconds = sum(r["seconds"] for r in found)
-                        what = f"{plan.sample}, {stage}: {last['method']}, seed {last['seed']}"
-                        print(f"{what}, {len(found)} trainings, {seconds:.0f} s", flush=True)
-                        if time.monotonic() > stored + EVERY:
-                            write(path, list(plan.table_of()), records)
-                            stored = time.monotonic()
-                finally:
+    stored = time.monotonic()
+    try:
+        with Parallel(n_jobs, return_as="generator_unordered", batch_size=1) as parallel:
+            for stage, found in trained(plan, parallel, records):
+                seconds = sum(r["seconds"] for r in found)
+                what = f"{plan.sample}, {stage}: {found[-1]['method']}, seed {found[-1]['seed']}"
+                print(f"{what}, {len(found)} trainings, {seconds:.0f} s", flush=True)
+                if time.monotonic() > stored + EVERY:
                     write(path, list(plan.table_of()), records)
+                    stored = time.monotonic()
+    finally:
+        write(path, list(plan.table_of()), records)
     return records
