@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import sem
 from sklearn.metrics import roc_auc_score
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # benchmarks/ is not part of the package
@@ -131,3 +132,32 @@ def test_the_page_has_the_numbers_of_the_csv_file(study, name, heading):
     )
     page = numbers(line for line in section.splitlines() if line.startswith("|"))
     assert page == numbers(study.table(records))
+
+
+def test_the_page_of_fixed_point_has_the_numbers_of_its_csv_files():
+    docs = Path(__file__).parent.parent / "docs"
+    page = (docs / "fixed_point.md").read_text(encoding="utf-8")
+
+    def records(name):
+        return list(csv.DictReader((docs / f"{name}.csv").read_text(encoding="utf-8").splitlines()))
+
+    trained = {}
+    for row in records("fixed_point_trained"):
+        for column in ("auc", "rejection_50"):
+            trained.setdefault((column, row["nodes"], row["precision"]), []).append(float(row[column]))
+    assert {len(values) for values in trained.values()} == {5}
+    precisions = ["auto:12", "auto:8", "fixed<8,3>", "auto:6"]
+    lines = []
+    for column, unit, digits in (("auc", 1e4, 1), ("rejection_50", 1, 0)):
+        for nodes in ("256", "179", "128", "76", "25"):
+            usual = np.array(trained[column, nodes, "float"])
+            found = [unit * (np.array(trained[column, nodes, precision]) - usual) for precision in precisions]
+            cells = [f"{d.mean():+.{digits}f} ± {sem(d):.{digits}f}" for d in found]
+            first = f"{usual.mean():.5f}"[1:] if column == "auc" else f"{usual.mean():.0f}"
+            lines.append(f"| {nodes} | {first} | {' | '.join(cells)} |")
+    assert [line for line in page.splitlines() if re.match(r"\| \d", line)] == lines
+
+    projects = records("fixed_point_bits")
+    logits = sum(int(row["jets"]) for row in projects)
+    assert f"{len(projects)} projects, **no logit of\n{logits:,} differs in any bit**" in page
+    assert {row["mismatches"] for row in projects} == {"0"}
