@@ -10,10 +10,12 @@ import pytest
 from scipy.stats import sem
 from sklearn.metrics import roc_auc_score
 
-sys.path.insert(0, str(Path(__file__).parent.parent))  # benchmarks/ is not part of the package
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+sys.path.insert(0, str(ROOT))  # benchmarks/ is not part of the package
 
-from benchmarks import inputs, jets, tables, variants, warm_start
-from shadowprune.datasets import load_hbb
+from benchmarks import inputs, jets, tables, variants, warm_start  # noqa: E402
+from shadowprune.datasets import load_hbb  # noqa: E402
 
 
 @pytest.mark.parametrize("digits", [1, 8])
@@ -113,8 +115,7 @@ def test_tables_and_figure(tmp_path):
     ],
 )
 def test_the_page_has_the_numbers_of_the_csv_file(study, name, heading):
-    docs = Path(__file__).parent.parent / "docs"
-    with open(docs / f"{name}.csv", newline="", encoding="utf-8") as stream:
+    with open(DOCS / f"{name}.csv", newline="", encoding="utf-8") as stream:
         records = [
             {
                 key: float(value) if re.fullmatch(r"\d+(\.\d+)?(e-\d+)?", value) else value
@@ -128,21 +129,26 @@ def test_the_page_has_the_numbers_of_the_csv_file(study, name, heading):
         return [re.sub(r"\b0\.(?=\d{5})", ".", one) for one in found]
 
     section = (
-        (docs / "studies.md").read_text(encoding="utf-8").partition(f"## {heading}")[2].partition("\n## ")[0]
+        (DOCS / "studies.md").read_text(encoding="utf-8").partition(f"## {heading}")[2].partition("\n## ")[0]
     )
     page = numbers(line for line in section.splitlines() if line.startswith("|"))
     assert page == numbers(study.table(records))
 
 
+def records_of(name):
+    return list(csv.DictReader((DOCS / f"{name}.csv").read_text(encoding="utf-8").splitlines()))
+
+
+def lines_of_numbers(page):
+    """Lines of its tables that begin with a number."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    return text, [line for line in text.splitlines() if re.match(r"\| \d", line)]
+
+
 def test_the_page_of_fixed_point_has_the_numbers_of_its_csv_files():
-    docs = Path(__file__).parent.parent / "docs"
-    page = (docs / "fixed_point.md").read_text(encoding="utf-8")
-
-    def records(name):
-        return list(csv.DictReader((docs / f"{name}.csv").read_text(encoding="utf-8").splitlines()))
-
+    page, found = lines_of_numbers("fixed_point.md")
     trained = {}
-    for row in records("fixed_point_trained"):
+    for row in records_of("fixed_point_trained"):
         for column in ("auc", "rejection_50"):
             trained.setdefault((column, row["nodes"], row["precision"]), []).append(float(row[column]))
     assert {len(values) for values in trained.values()} == {5}
@@ -151,13 +157,28 @@ def test_the_page_of_fixed_point_has_the_numbers_of_its_csv_files():
     for column, unit, digits in (("auc", 1e4, 1), ("rejection_50", 1, 0)):
         for nodes in ("256", "179", "128", "76", "25"):
             usual = np.array(trained[column, nodes, "float"])
-            found = [unit * (np.array(trained[column, nodes, precision]) - usual) for precision in precisions]
-            cells = [f"{d.mean():+.{digits}f} ± {sem(d):.{digits}f}" for d in found]
+            differences = [unit * (np.array(trained[column, nodes, other]) - usual) for other in precisions]
+            cells = [f"{d.mean():+.{digits}f} ± {sem(d):.{digits}f}" for d in differences]
             first = f"{usual.mean():.5f}"[1:] if column == "auc" else f"{usual.mean():.0f}"
             lines.append(f"| {nodes} | {first} | {' | '.join(cells)} |")
-    assert [line for line in page.splitlines() if re.match(r"\| \d", line)] == lines
+    assert found == lines
 
-    projects = records("fixed_point_bits")
+    projects = records_of("fixed_point_bits")
     logits = sum(int(row["jets"]) for row in projects)
     assert f"{len(projects)} projects, **no logit of\n{logits:,} differs in any bit**" in page
     assert {row["mismatches"] for row in projects} == {"0"}
+
+
+def test_the_page_of_firmware_has_the_numbers_of_its_csv_files():
+    page, found = lines_of_numbers("firmware.md")
+    lines = []
+    for row in reversed(records_of("synthesis")):
+        counts = [f"{int(row[c]):,}" for c in ("multiplications", "estimate", "yosys_luts")]
+        more = [f"{int(row[c]):,}" for c in ("yosys_inverters", "yosys_flip_flops", "stages", "seconds")]
+        cells = [
+            f"{row['nodes']} ({100 * float(row['fraction']):.0f} %)",
+            row["widths"][3:-2], *counts, row["estimate_over_yosys"], *more,
+        ]  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} s |")
+    assert found == lines
+    assert "0 everywhere" in page and {row["wrong"] for row in records_of("verification")} == {"0"}
