@@ -31,7 +31,7 @@ EPOCHS, STEPS = 30, 3000  # at least
 FEW, FEW_OF_MANY = 0.3, 0.6  # parts of the nodes below which epochs grow, of few and of many rows
 LONGER_ROWS = 4096, 50_000  # from here to there they grow faster,
 LONGER, LONGEST, SEEN = 1.25, 8.0, 3_000_000  # with this power, to so many times, or until these are seen,
-LONGER_CLASSES, SEEN_OF_CLASSES = 2.0, 2_000_000  # of several classes, up to so many per node, these
+LONGER_CLASSES = 2.0  # and up to so many classes per node
 NARROW = 6  # nodes of a hidden layer up to which several orders of them are tried
 ORDERS, FROM = (8, 64, 32, 16, 8), (512, 8192, 16_384, 32_768)  # so many; the next from so many rows on
 FROM_OF_CLASSES = (512, 32_768, 65_536, 131_072)  # of several
@@ -63,16 +63,15 @@ def usual_epochs(
     Few nodes are slow to train and cost little. So epochs grow with the root of a limit over the part kept,
     up to 60. The limit is .3 and rises, as weights per target (before the pruning) fall from .4 to .2, to
     .6; most problems of fewer rows lost by that. With 4,096 to 50,000 rows they grow with the power of
-    1.25, up to 240 or to 3,000,000 rows seen, of several classes 2,000,000 (but at least up to 60), as
-    these try more orders; fewer rows lost by it. Not so where there are more than two classes per node of
-    the average hidden layer, in a path of its smallest network, which keeps the part `least`.
+    1.25, up to 240 or to 3,000,000 rows seen; fewer rows lost by it. Not so where there are more than two
+    classes per node of the average hidden layer, in a path of its smallest network, which keeps the part
+    `least`.
     """
     scarcity = min(FEW_OF_MANY, max(FEW, FEW * PLENTY / weights_per_target(widths, n_rows))) / kept
     power, most = 0.5, 2.0
     classes = round(float(classes_per_node(widths, loss, kept if least is None else least)), 6)
     if LONGER_ROWS[0] <= n_rows < LONGER_ROWS[1] and classes <= LONGER_CLASSES:
-        seen = SEEN_OF_CLASSES if loss == "categorical_crossentropy" else SEEN
-        power, most = LONGER, max(most, min(LONGEST, seen / n_rows / EPOCHS))
+        power, most = LONGER, min(LONGEST, SEEN / n_rows / EPOCHS)
     longer = min(most, max(1.0, float(scarcity**power)))
     return max(round(EPOCHS * longer), math.ceil(STEPS / math.ceil(n_rows / batch_size)))
 
@@ -190,14 +189,14 @@ class WeightDecay:
         """What it is times in each stage of a shadow that leaves the `final` widths.
 
         Classifiers of fewer nodes gain by little while much is open, and more once the choice is made. The
-        more classes there are for a node, the more of it the choice wants (from 1.26 on all), and the less
+        more classes there are for a node, the more of it the choice wants (from 1.59 on all), and the less
         is best at last, where rows are many above all.
         """
         if self.loss == "squared_error" or sum(final[1:-1]) == sum(self.widths[1:-1]):
             return np.ones(3)
         crowded = float(self._crowding(final))
         late = max(0.5 * self.fade, self.late / crowded ** (1 / self.fade))
-        return np.array([min(1.0, self.early * crowded**2), 1.0, late])
+        return np.array([min(1.0, self.early * crowded), 1.0, late])
 
 
 def usual_weight_decay(widths: Sequence[int], n_rows: int, loss: str) -> WeightDecay:

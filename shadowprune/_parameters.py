@@ -61,8 +61,8 @@ PARAMETERS = """hidden_layer_sizes : int or sequence of int, default=(64, 64, 64
         Epochs. "auto" is 30, or as many as make 3,000 steps. Where less of the nodes is kept than .3 (a limit
         that rises to .6 as the weights per target before the pruning fall from .4 to .2), it grows
         with the root of the limit over what is kept, up to 60. With 4,096 to 50,000 rows it grows
-        with the power of 1.25, up to 240 or to 3,000,000 rows seen (of several classes 2,000,000 or
-        60 epochs), but not where classes are more than twice the nodes of the average hidden layer.
+        with the power of 1.25, up to 240 or to 3,000,000 rows seen, but not where classes are more than
+        twice the nodes of the average hidden layer.
     early_stopping : bool, default=False
         Hold rows back, return the best network since the hard finish (since one order of the nodes is left,
         where several are tried) by its score on them, and stop when that has not improved for

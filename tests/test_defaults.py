@@ -97,7 +97,7 @@ def test_weight_decay_falls_less_where_classes_crowd(rng, classes, nodes, slower
     ("classes", "nodes", "stages"),
     [
         (2, 31, (0.5, 1, 1.5)), (2, 4, (0.5, 1, 1.5)), (5, 6, (1, 1, 1.5 / (5 / 3) ** 1.5)),
-        (5, 9, (0.5 * (10 / 9) ** 3, 1, 1.5 / (10 / 9) ** 1.5)), (5, 4, (1, 1, 0.5)), (2, 32, (1, 1, 1)),
+        (5, 9, (0.5 * (10 / 9) ** 1.5, 1, 1.5 / (10 / 9) ** 1.5)), (5, 4, (1, 1, 0.5)), (2, 32, (1, 1, 1)),
     ],
 )  # fmt: skip
 def test_weight_decay_by_stages(rng, classes, nodes, stages):
@@ -153,7 +153,7 @@ def test_the_study_may_vary_how_decay_goes_with_classes():
     rule = _defaults.WeightDecay(
         (6, 16, 16, 5), loss="categorical_crossentropy", crowded=1.0, early=0.2, late=3.0
     )
-    assert rule.by_stage([6, 3, 5, 5]) == pytest.approx([0.2 * 1.25**2, 1, 3 / 1.25])
+    assert rule.by_stage([6, 3, 5, 5]) == pytest.approx([0.2 * 1.25, 1, 3 / 1.25])
 
 
 def test_weight_decay_for_fixed_point_goes_by_stages_too(rng):
@@ -381,12 +381,11 @@ def test_few_nodes_of_few_rows_take_still_more(rows, epochs):
     [
         (4095, [42, 59, 60, 60]),
         (4096, [69, 164, 240, 240]),
-        (16_000, [71, 125, 125, 125]),  # 2,000,000 rows
-        (30_000, [67, 67, 67, 67]),
-        (40_000, [60, 60, 60, 60]),  # no fewer than with more rows
+        (16_000, [71, 170, 188, 188]),
+        (40_000, [71, 75, 75, 75]),
     ],
 )
-def test_several_classes_see_fewer_rows(rows, epochs):
+def test_so_do_several_classes(rows, epochs):
     """The limit is .585 with 4,095 rows, of whose targets there are .205 weights each, then .6."""
     widths = (20, 40, 40, 3)
     parts = (0.3, 0.15, 0.1, 0.05)

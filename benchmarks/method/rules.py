@@ -18,7 +18,6 @@ from shadowprune._defaults import (
     LONGEST,
     PLENTY,
     SEEN,
-    SEEN_OF_CLASSES,
     STEPS,
     usual_batch_size,
     usual_weight_decay,
@@ -99,8 +98,7 @@ def rules_section(tables: dict[str, list[Record]]) -> list[str]:
         f"{PLENTY * FEW / FEW_OF_MANY:g}, with the root, up to twice 30, where these are not fewer than "
         f"{STEPS:,} steps anyway; with {LONGER_ROWS[0]:,} to {LONGER_ROWS[1]:,} rows of no more than "
         f"{LONGER_CLASSES:g} classes per node of the average layer with the power of {LONGER:g}, "
-        f"up to {LONGEST:g} times 30 or {SEEN:,} rows seen (of several classes {SEEN_OF_CLASSES:,}, or 60 "
-        "epochs):", "",
+        f"up to {LONGEST:g} times 30 or {SEEN:,} rows seen:", "",
         *markdown([*heads[:2], *(f"{f:g}" for f in DEFAULTS_AT)], rows["twice"]),
     ]  # fmt: skip
     return lines
