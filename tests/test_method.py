@@ -371,6 +371,10 @@ def test_own_epochs(data):
     assert [methods._own_epochs(more, part) for part in (1, 6 / 21, 1 / 21)] == [30, 76, 60]
 
 
+def test_nothing_missing_writes_nothing(tmp_path):
+    assert study.study(study.Plan("digits", []), tmp_path, 1) == [] and not any(tmp_path.iterdir())
+
+
 QUICK = [
     "--quick",
     "--jobs",

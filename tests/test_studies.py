@@ -18,6 +18,10 @@ from benchmarks import inputs, jets, tables, variants, warm_start  # noqa: E402
 from shadowprune.datasets import load_hbb  # noqa: E402
 
 
+def records_of(name):
+    return list(csv.DictReader((DOCS / f"{name}.csv").read_text(encoding="utf-8").splitlines()))
+
+
 @pytest.mark.parametrize("digits", [1, 8])
 def test_auc_and_its_error(rng, digits):
     """Against scikit-learn, with ties and without, and against a bootstrap of both classes."""
@@ -115,14 +119,13 @@ def test_tables_and_figure(tmp_path):
     ],
 )
 def test_the_page_has_the_numbers_of_the_csv_file(study, name, heading):
-    with open(DOCS / f"{name}.csv", newline="", encoding="utf-8") as stream:
-        records = [
-            {
-                key: float(value) if re.fullmatch(r"\d+(\.\d+)?(e-\d+)?", value) else value
-                for key, value in row.items()
-            }
-            for row in csv.DictReader(stream)
-        ]
+    records = [
+        {
+            key: float(value) if re.fullmatch(r"\d+(\.\d+)?(e-\d+)?", value) else value
+            for key, value in row.items()
+        }
+        for row in records_of(name)
+    ]
 
     def numbers(lines):
         found = re.findall(r"-?[\d.]+ ± [\d.]+", "\n".join(lines))
@@ -133,10 +136,6 @@ def test_the_page_has_the_numbers_of_the_csv_file(study, name, heading):
     )
     page = numbers(line for line in section.splitlines() if line.startswith("|"))
     assert page == numbers(study.table(records))
-
-
-def records_of(name):
-    return list(csv.DictReader((DOCS / f"{name}.csv").read_text(encoding="utf-8").splitlines()))
 
 
 def lines_of_numbers(page):

@@ -24,7 +24,7 @@ Record = dict[str, Any]
 Scores = dict[tuple[str, int, int], dict[str, float | None]]  # method, nodes, seed -> option -> reached
 
 FRACTIONS = (0.9, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05)
-TUNED = (0.7, 0.3, 0.1, 0.05)  # those whose options are tuned; the others take those of the nearest, by ratio
+TUNED = (0.7, 0.3, 0.1, 0.05)  # of these options are tuned; the others take the nearest's, by ratio
 DEFAULTS_AT = (1.0, 0.3, 0.1, 0.05)  # budgets of the defaults, and of what their rules were chosen by
 SEEDS, SEEDS_GENERATED = 5, 20  # more where the fewest nodes are nearly level
 TUNING_SEEDS = 2
@@ -243,7 +243,7 @@ def study(plan: Plan, folder: Path, n_jobs: int) -> list[Record]:
     """Train whatever the sample's file does not hold yet; the file grows as jobs end."""
     path = path_of(folder, plan.sample, plan.table)
     records = read(path)
-    stored = time.monotonic()
+    stored, n_stored = time.monotonic(), len(records)
     try:
         with Parallel(n_jobs, return_as="generator_unordered", batch_size=1) as parallel:
             for stage, found in trained(plan, parallel, records):
@@ -252,7 +252,8 @@ def study(plan: Plan, folder: Path, n_jobs: int) -> list[Record]:
                 print(f"{what}, {len(found)} trainings, {seconds:.0f} s", flush=True)
                 if time.monotonic() > stored + EVERY:
                     write(path, list(plan.table_of()), records)
-                    stored = time.monotonic()
+                    stored, n_stored = time.monotonic(), len(records)
     finally:
-        write(path, list(plan.table_of()), records)
+        if len(records) > n_stored:
+            write(path, list(plan.table_of()), records)
     return records
